@@ -1,0 +1,210 @@
+"""The one table of settings: names, types, defaults, which are secret, and the rules between them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+from urllib.parse import urlsplit
+
+import psycopg2
+from psycopg2.extensions import parse_dsn
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from app.errors import ConfigurationError
+from app.given import Given
+from app.watch import parse_watch
+
+_MOST_CALLS = 1_000_000_000
+
+
+def _http_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or re.search(r"[\s?#@]", text):
+        raise ValueError("should be an http:// or https:// address, without user, password and query")
+    return text
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+
+
+class Settings(BaseSettings):
+    """Every setting that is in effect. ``load`` makes it."""
+
+    model_config = SettingsConfigDict(frozen=True)
+
+    watch: str = Field("BTC,ETH,ZEC", description="what is watched: symbols, separated by commas")
+    source: str = Field("coingecko", description="the default market")
+    quote: str = Field("USD", description="the quote of symbols that name none")
+    tick_seconds: float = Field(1.0, ge=0.05, le=86400, description="seconds from one tick to the next")
+    view_refresh_seconds: float = Field(60.0, ge=0.1, le=86400, description="seconds between refreshes of daily_ohlcv")
+
+    coingecko_plan: Literal["keyless", "demo", "pro"] = Field("keyless", description="your CoinGecko plan")
+    coingecko_api_key: SecretStr = Field(SecretStr(""), description="the key of that plan")
+    coingecko_base_url: HttpUrl | None = Field(None, description="empty = the root that belongs to the plan")
+    coingecko_calls_per_minute: int | None = Field(
+        None, ge=0, le=_MOST_CALLS, description="0 = no limit, empty = the plan's"
+    )
+    coingecko_calls_per_month: int | None = Field(
+        None, ge=0, le=_MOST_CALLS, description="0 = no limit, empty = the plan's"
+    )
+
+    database_url: SecretStr = Field(SecretStr(""), description="a PostgreSQL URL; empty = embedded, in DATA_DIR")
+    data_dir: Path = Field(Path("data"), description="where the daemon keeps its own files")
+    alerts_file: Path = Field(Path("alerts/alerts.txt"), description="where alerts are written")
+
+    api_host: str = Field("127.0.0.1", description="the address the API listens on")
+    api_port: int = Field(8000, ge=1, le=65535, description="the port the API listens on")
+    api_open_reads: bool = Field(False, description="reads without a token also off loopback")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
+    log_format: Literal["console", "json"] = Field("console", description="how a log line looks")
+
+    @field_validator("log_level", "log_format", "coingecko_plan", "source", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("source")
+    @classmethod
+    def _is_market(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z0-9_]{1,40}", value):
+            raise ValueError("should be the name of a market, like coingecko")
+        return value
+
+    @field_validator("quote")
+    @classmethod
+    def _is_quote(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9]{2,20}", value):
+            raise ValueError("should be one currency, like USD")
+        return value.upper()
+
+    @field_validator("coingecko_api_key")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr) -> SecretStr:
+        if not re.fullmatch(r"[!-~]*", value.get_secret_value()):
+            raise ValueError("has characters that no key has")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_dsn(cls, value: SecretStr) -> SecretStr:
+        try:
+            parts = parse_dsn(value.get_secret_value())
+            good = "@" not in (parts.get("host") or "") and all(
+                0 < int(port) < 65536 for port in parts.get("port", "5432").split(",") if port
+            )
+        except (psycopg2.ProgrammingError, ValueError):
+            good = False
+        if not good:
+            # No more than that: the parser's own text repeats parts of the value, and the value holds a password.
+            raise ValueError("should be postgresql://user:password@host:5432/database, with @ in the password as %40")
+        return value
+
+    @field_validator("data_dir", "alerts_file")
+    @classmethod
+    def _at_home(cls, value: Path) -> Path:
+        # A shell does this for the environment, nobody for .env.
+        try:
+            return value.expanduser()
+        except RuntimeError:
+            raise ValueError("should be a path; no user of that name has a home here") from None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # app.given has read the rest, and can say where a bad value stands.
+        return (init_settings,)
+
+
+KEYS: dict[str, str] = {name.upper(): name for name in Settings.model_fields}
+"""The key of every setting, as the environment writes it, and its field."""
+
+SECRETS = frozenset(k for k, name in KEYS.items() if Settings.model_fields[name].annotation is SecretStr)
+
+
+def load(env_file: Path | None = Path(".env"), **override: Any) -> Settings:
+    """Read the settings: what is passed, else what the environment says, else ``.env``, else the default.
+
+    An empty value is the default; in the environment it hides what ``.env`` says. A secret may be in a file that
+    KEY_FILE names. Raises ConfigurationError, naming every key that is wrong, where it stands, its value (never a
+    secret's) and what is allowed.
+    """
+    given = Given(KEYS, SECRETS, env_file)
+    try:
+        texts = {name: text for key, name in KEYS.items() if name not in override and (text := given.text(key))}
+        settings = Settings(**{**texts, **override})
+        wrong = [(name, getattr(settings, name), reason) for name, reason in _between(settings)]
+    except ValidationError as error:
+        wrong = [(str(e["loc"][0]), e["input"], _reason(e)) for e in error.errors()]
+    if wrong:
+        raise ConfigurationError(
+            "\n".join(
+                f"{name.upper()}={_shown(name, value)}{given.where(name.upper())}: {reason}"
+                for name, value, reason in wrong
+            )
+        )
+    return settings
+
+
+def describe(settings: Settings) -> list[tuple[str, str, str]]:
+    """(key, value, meaning) of every setting in effect, secrets masked."""
+    fields = Settings.model_fields
+    return [(key, _shown(name, getattr(settings, name)), fields[name].description or "") for key, name in KEYS.items()]
+
+
+def _between(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The rules between settings: the field to change, and why."""
+    try:
+        parse_watch(settings.watch, default_market=settings.source, default_quote=settings.quote)
+    except ConfigurationError as error:
+        yield "watch", str(error).removeprefix("WATCH: ")
+    has_key = bool(settings.coingecko_api_key.get_secret_value())
+    if settings.coingecko_plan != "keyless" and not has_key:
+        yield "coingecko_plan", "needs COINGECKO_API_KEY, which is empty"
+    if settings.coingecko_plan == "keyless" and has_key:
+        yield "coingecko_api_key", "is set, so COINGECKO_PLAN should be demo or pro (the key does not say which)"
+
+
+def _shown(name: str, value: object) -> str:
+    """A value as .env writes it; a secret's only as that there is one."""
+    if name.upper() in SECRETS:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        return "********" if text else ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    if name.endswith("_url") and value:
+        # A password or key in an address is refused; the refusal must not show it.
+        return re.sub(r"(?<=//)[^/]*(?=@)|(?<=\?).*", "********", str(value))
+    return "" if value is None else str(value)
+
+
+def _reason(error: ErrorDetails) -> str:
+    if error["type"] == "value_error":
+        return error["msg"].removeprefix("Value error, ")
+    field = Settings.model_fields[str(error["loc"][0])]
+    if get_origin(field.annotation) is Literal:
+        *others, last = get_args(field.annotation)
+        return f"should be {', '.join(others)} or {last}"
+    if field.annotation is bool:
+        return "should be true or false"
+    bounds = [bound for rule in field.metadata for bound in (getattr(rule, "ge", None), getattr(rule, "le", None))]
+    match [bound for bound in bounds if bound is not None]:
+        case [low, high]:
+            return f"should be a {'number' if field.annotation is float else 'whole number'} from {low} to {high}"
+    return error["msg"].removeprefix("Input ")

@@ -1,0 +1,90 @@
+"""Every error of ours has one base, and its class says what is to be done: stop, retry, or wait for a person."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CryptoMonitorError(Exception):
+    """Base of all foreseen errors. Its text is a sentence for the user: what, where, why, what to do."""
+
+    exit_code: ClassVar[int] = 70  # EX_SOFTWARE: nobody foresaw that it would end the process
+
+
+# Stop: going on makes no sense until somebody changes something.
+
+
+class ConfigurationError(CryptoMonitorError):
+    """A setting, rule or watch list entry that cannot be used. Names the key, the value and what is allowed."""
+
+    exit_code = 78
+
+
+class SchemaTooNew(CryptoMonitorError):
+    """The database was migrated by a newer version of the program than this one."""
+
+    exit_code = 78
+
+
+class AlreadyRunning(CryptoMonitorError):
+    """Another process owns the same ``DATA_DIR`` (or the port that is asked for)."""
+
+    exit_code = 75
+
+
+class CannotWrite(CryptoMonitorError):
+    """A folder or file of ours cannot be created or written."""
+
+    exit_code = 73
+
+
+class DatabaseRefused(CryptoMonitorError):
+    """The server answers and says no: wrong password, no such database or role, server too old."""
+
+    exit_code = 69
+
+
+# Retry: the same call may succeed later.
+
+
+class DatabaseUnavailable(CryptoMonitorError):
+    """No server answers, or the connection broke: the transaction did not commit, or nobody knows."""
+
+    exit_code = 69
+
+
+class Stopping(DatabaseUnavailable):
+    """The database was waited for until we were told to stop."""
+
+
+class ProviderUnavailable(CryptoMonitorError):
+    """No reply, a 5xx, or a body that cannot be read. The next call may be better."""
+
+    exit_code = 69  # of ``doctor``: it ends nothing else
+
+
+class RateLimited(ProviderUnavailable):
+    """The provider asks for fewer calls.
+
+    ``retry_after`` is the number of seconds it asks us to wait, None where it does not say.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+# Wait for a person: the same call will fail until a key, a plan or an address changes.
+
+
+class ProviderRefused(CryptoMonitorError):
+    """The provider answers and says no to us: key, plan, address. The text says what to change."""
+
+    exit_code = 78  # of ``doctor``: it ends nothing else
+
+
+# Skip: one value or row is bad, the rest goes on.
+
+
+class DataRefused(CryptoMonitorError):
+    """The database will not take this very row, whatever is tried."""

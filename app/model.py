@@ -1,0 +1,112 @@
+"""What the program talks about: symbols, instruments, ticks, batches, alerts (the words of the contract)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+
+_ASSET = r"[A-Z0-9][A-Z0-9.$_]{0,39}"
+_SYMBOL = re.compile(rf"(?P<base>{_ASSET})(-(?P<quote>{_ASSET}))?(@(?P<market>[a-z0-9_]{{1,40}}))?", re.ASCII)
+
+USD = "USD"
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """A base asset priced in a quote currency on a market, and the id its provider knows it by."""
+
+    base: str
+    quote: str
+    market: str
+    symbol: str
+    provider_id: str | None = None
+    name: str | None = None
+
+
+def symbol_of(base: str, quote: str, market: str, default_market: str) -> str:
+    """The one text key: ``BASE[-QUOTE][@MARKET]``, without the quote for USD and the market for the default one."""
+    text = base if quote == USD else f"{base}-{quote}"
+    return text if market == default_market else f"{text}@{market}"
+
+
+def parse_symbol(text: str, *, default_market: str, default_quote: str = USD) -> tuple[str, str, str] | None:
+    """Split a symbol, written in any case, into base, quote and market. None if it is not a symbol."""
+    pair, at, market = text.strip().partition("@")
+    match = _SYMBOL.fullmatch(pair.upper() + at + market.lower())
+    # Outside ASCII there are letters that become one of ours in another case, such as the long s.
+    if match is None or not text.isascii():
+        return None
+    return match["base"], match["quote"] or default_quote, match["market"] or default_market
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One observation of one symbol, exactly as the source published it.
+
+    ``timestamp`` is the time the source gives the observation, the fetch time where it gives none; ``fetched_at`` is
+    when the reply was complete here. Both aware, UTC. ``price``, ``volume_24h`` (a gauge: the rolling 24-hour volume)
+    and ``market_cap`` are in the quote currency, None where the source published nothing usable.
+    """
+
+    symbol: str
+    timestamp: datetime
+    price: Decimal
+    volume_24h: Decimal | None
+    market_cap: Decimal | None
+    fetched_at: datetime
+    source: str
+    origin: str = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """One published value that could not be used, and why. The rest of its batch stands."""
+
+    symbol: str
+    field: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The ticks that came in together in one reply, sorted by (timestamp, symbol), and the values that were lost."""
+
+    source: str
+    fetched_at: datetime
+    ticks: tuple[Tick, ...]
+    lost: tuple[Lost, ...] = ()
+
+
+class State(StrEnum):
+    """Where a rule stands for one symbol. Only FIRING and RESOLVED are written to alerts.txt."""
+
+    INACTIVE = "INACTIVE"
+    PENDING = "PENDING"
+    FIRING = "FIRING"
+    RESOLVED = "RESOLVED"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One line of alerts.txt: a rule began or ceased to fire for a symbol (or repeats itself while firing).
+
+    ``terms`` are the distinct terms of the rule with their values as text, in the order written. ``id`` is shared by
+    FIRING and RESOLVED of an episode; repeats append ``.2``, ``.3``. The pair (state, id) is unique for ever.
+    """
+
+    id: str
+    state: State
+    timestamp: datetime
+    symbol: str
+    rule: str
+    terms: tuple[tuple[str, str], ...]
+
+    @property
+    def line(self) -> str:
+        """The line as it stands in alerts.txt, without its newline."""
+        time = self.timestamp.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        terms = [f"{term}={value}" for term, value in self.terms]
+        return " ".join([time, self.state.value, self.symbol, self.rule, *terms, f"id={self.id}"])

@@ -1,0 +1,187 @@
+"""Named background threads: one that dies stops the rest and is remembered; the cadence is fixed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from app.clock import SystemClock
+from app.errors import DatabaseUnavailable, Stopping
+from app.tasks import Death, Tasks
+from tests.clock import FakeClock
+from tests.conftest import Logged
+
+PATIENCE = 10.0
+
+
+@pytest.fixture
+def stop() -> threading.Event:
+    return threading.Event()
+
+
+def ended(tasks: Tasks) -> None:
+    assert tasks.join(PATIENCE) == []
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def target() -> None:
+        raise error
+
+    return target
+
+
+def test_a_dying_task_sets_stop_and_is_remembered(stop: threading.Event) -> None:
+    tasks = Tasks(stop, SystemClock())
+    tasks.start("bystander", lambda: assert_(stop.wait(PATIENCE)))
+    error = ValueError("out of range")
+    tasks.start("fetch", raising(error))
+    ended(tasks)
+    assert stop.is_set()
+    assert tasks.death == Death("fetch", error)
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt(), MemoryError()])
+def test_whatever_ends_a_task_counts(error: BaseException, stop: threading.Event) -> None:
+    tasks = Tasks(stop, SystemClock())
+    tasks.start("fetch", raising(error))
+    ended(tasks)
+    assert tasks.death is not None
+    assert tasks.death.error is error
+
+
+def test_the_first_death_is_the_reason_and_later_ones_are_its_echoes(stop: threading.Event) -> None:
+    tasks = Tasks(stop, SystemClock())
+
+    def echo() -> None:
+        assert_(stop.wait(PATIENCE))
+        raise DatabaseUnavailable("we are stopping")
+
+    tasks.start("store", echo)
+    tasks.start("fetch", raising(ValueError("the cause")))
+    ended(tasks)
+    assert tasks.death is not None
+    assert tasks.death.task == "fetch"
+
+
+def test_an_error_while_stopping_is_no_reason(stop: threading.Event) -> None:
+    tasks = Tasks(stop, SystemClock())
+    stop.set()
+    tasks.start("store", raising(DatabaseUnavailable("nobody answers")))
+    ended(tasks)
+    assert tasks.death is None
+
+
+def test_of_the_echoes_those_that_nobody_foresaw_are_logged(stop: threading.Event, logged: Logged) -> None:
+    tasks = Tasks(stop, SystemClock())
+    stop.set()
+    tasks.start("store", raising(DatabaseUnavailable("nobody answers")))
+    tasks.start("views", raising(KeyError("day")))
+    ended(tasks)
+    line = logged.read_new()
+    assert "views ended by an error while stopping: KeyError('day')" in line
+    assert line.count("\n") == 1
+
+
+def test_a_task_that_ends_by_itself_stops_nothing(stop: threading.Event) -> None:
+    tasks = Tasks(stop, SystemClock())
+    tasks.start("once", lambda: None)
+    ended(tasks)
+    assert not stop.is_set()
+    assert tasks.death is None
+    assert tasks.states() == {"once": "ended"}
+
+
+def test_it_says_which_tasks_run_and_which_did_not_end_in_time(stop: threading.Event) -> None:
+    tasks = Tasks(stop, SystemClock())
+    hanging = threading.Event()
+    tasks.start("hanging", lambda: assert_(hanging.wait(PATIENCE)))
+    tasks.start("fine", lambda: assert_(stop.wait(PATIENCE)))
+    assert tasks.states() == {"hanging": "running", "fine": "running"}
+    stop.set()
+    assert tasks.join(0.2) == ["hanging"]
+    hanging.set()
+    ended(tasks)
+
+
+def test_what_watches_them_ends_with_the_death_and_not_with_its_echo(stop: threading.Event) -> None:
+    tasks = Tasks(stop, SystemClock())
+    with pytest.raises(ValueError, match="the cause"), tasks.watched():
+        tasks.start("status", raising(ValueError("the cause")))
+        ended(tasks)
+        raise Stopping("nobody answers")
+    with pytest.raises(ValueError, match="the cause"), tasks.watched():
+        pass
+
+
+def test_what_watches_them_lets_every_other_end_pass(stop: threading.Event) -> None:
+    tasks = Tasks(stop, SystemClock())
+    with pytest.raises(DatabaseUnavailable), tasks.watched():
+        raise DatabaseUnavailable("nobody answers")
+    with tasks.watched():
+        pass
+
+
+class Steps:
+    """A step that takes as long as it is told, in turn, and notes when it began; the last one stops."""
+
+    def __init__(self, clock: FakeClock, stop: threading.Event, *seconds: float) -> None:
+        self._clock, self._stop, self._seconds = clock, stop, list(seconds)
+        self._start = clock.monotonic()
+        self.began: list[float] = []
+
+    def __call__(self) -> None:
+        self.began.append(round(self._clock.monotonic() - self._start, 6))
+        self._clock.advance(self._seconds.pop(0))
+        if not self._seconds:
+            self._stop.set()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "began"),
+    [
+        pytest.param([0, 0, 0, 0], [0, 1, 2, 3], id="steps that take no time"),
+        pytest.param([0.3, 0.9, 0.1, 0], [0, 1, 2, 3], id="the time they take is no delay"),
+        pytest.param([1, 0, 0], [0, 1, 2], id="just in time"),
+        pytest.param([1.5, 0, 0], [0, 2, 3], id="one turn is missed"),
+        pytest.param([10.5, 0, 0], [0, 11, 12], id="many are missed and none is made up for"),
+        pytest.param([1.2, 1.2, 1.2, 0], [0, 2, 4, 6], id="always too slow"),
+    ],
+)
+def test_the_cadence_is_fixed_and_missed_turns_are_skipped(
+    seconds: list[float], began: list[float], stop: threading.Event
+) -> None:
+    clock = FakeClock()
+    tasks = Tasks(stop, clock)
+    steps = Steps(clock, stop, *seconds)
+    tasks.every("upkeep", 1.0, steps)
+    ended(tasks)
+    assert steps.began == began
+    assert tasks.death is None
+
+
+def test_a_jump_of_the_wall_clock_changes_no_cadence(stop: threading.Event) -> None:
+    clock = FakeClock()
+    tasks = Tasks(stop, clock)
+    steps = Steps(clock, stop, 0, 0, 0)
+
+    def step() -> None:
+        clock.jump(-3600)
+        steps()
+
+    tasks.every("upkeep", 1.0, step)
+    ended(tasks)
+    assert steps.began == [0, 1, 2]
+
+
+def test_nothing_is_done_once_stop_is_set(stop: threading.Event) -> None:
+    stop.set()
+    tasks = Tasks(stop, FakeClock())
+    tasks.every("upkeep", 1.0, raising(AssertionError("too late")))
+    ended(tasks)
+    assert tasks.death is None
+
+
+def assert_(truth: bool) -> None:
+    assert truth
