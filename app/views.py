@@ -1,0 +1,62 @@
+"""Upkeep of what is read: daily_ohlcv is refreshed, and partitions are made before they are needed."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+
+from psycopg2 import extensions as pg
+
+from app.clock import Clock
+from app.db import Database, execute
+
+_MONTHS_AHEAD = 2
+_REFRESH_SECONDS = 600.0  # that a refresh may take, after years of many symbols
+
+
+class Upkeep:
+    """Refreshes daily_ohlcv when there is something new in it, and makes partitions ahead. For one thread at a time."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database, self._clock = database, clock
+        self._seen = -1  # how many ticks had been stored at the last refresh
+        self._open = True  # whether the newest day was still going on at the last refresh
+        self._partitioned: date | None = None
+        self.refreshed_at: datetime | None = None
+        self.refresh_seconds: float | None = None
+
+    def step(self, stored: int) -> bool:
+        """One round; ``stored``: how many ticks have been stored so far. True if daily_ohlcv was refreshed.
+
+        It is when ticks came in since, and while today is open: its coverage changes with the clock.
+        """
+        today = self._clock.now().date()
+        if self._partitioned != today:
+            self.make_partitions(today)
+            self._partitioned = today
+        if stored == self._seen and not self._open:
+            return False
+        self.refresh()
+        self._seen = stored
+        return True
+
+    def refresh(self) -> None:
+        """Bring daily_ohlcv up to date without blocking its readers."""
+        started, self.refreshed_at = self._clock.monotonic(), self._clock.now()
+        newest = self._database.run(_refresh, patience=_REFRESH_SECONDS)
+        self._open = newest is not None and newest >= self.refreshed_at.date()
+        self.refresh_seconds = self._clock.monotonic() - started
+
+    def make_partitions(self, today: date) -> None:
+        """The partitions of ticker_data for this month and the next two."""
+        month = today.replace(day=1)
+        for _ in range(1 + _MONTHS_AHEAD):
+            self._database.query("make_partition", month=month)
+            month = (month + timedelta(days=32)).replace(day=1)
+
+
+def _refresh(cursor: pg.cursor) -> date | None:
+    """Refresh daily_ohlcv; the newest day in it."""
+    execute(cursor, "take_time")
+    execute(cursor, "refresh_daily_ohlcv")
+    newest: date | None = execute(cursor, "newest_day")[0][0]
+    return newest

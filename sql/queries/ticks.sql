@@ -1,0 +1,85 @@
+-- name: store_ticks
+-- One batch in one statement: new ticks are stored, and rolled up into the candles of all widths. A tick whose
+-- (symbol, timestamp) is stored already makes no row (the first stands) and touches no candle.
+-- Ordered by key throughout, so that two writers can never wait for each other in a circle.
+WITH incoming AS (
+    SELECT *
+    FROM unnest(
+        %(timestamp)s::timestamptz[], %(symbol)s::text[], %(price)s::numeric[], %(volume_24h)s::numeric[],
+        %(market_cap)s::numeric[], %(fetched_at)s::timestamptz[], %(source)s::text[], %(origin)s::text[]
+    ) WITH ORDINALITY AS t ("timestamp", symbol, price, volume_24h, market_cap, fetched_at, source, origin, place)
+), stored AS (
+    INSERT INTO ticker_data ("timestamp", symbol, price, volume_24h, market_cap, fetched_at, source, origin)
+    SELECT "timestamp", symbol, price, volume_24h, market_cap, fetched_at, source, origin
+    FROM incoming
+    ORDER BY symbol, "timestamp", place
+    ON CONFLICT (symbol, "timestamp") DO NOTHING
+    RETURNING symbol, "timestamp", price, volume_24h
+), widths (width, length, blank) AS (
+    VALUES ('1m', interval '1 minute', repeat('0', 1)::bit varying),
+           ('1h', interval '1 hour', repeat('0', 60)::bit varying),
+           ('1d', interval '1 day', repeat('0', 1440)::bit varying)
+), placed AS (
+    SELECT width, symbol, "timestamp", price, volume_24h, bucket,
+        set_bit(blank, floor(extract(epoch FROM "timestamp" - bucket) / 60)::int, 1) AS minute
+    FROM stored
+    CROSS JOIN widths
+    CROSS JOIN LATERAL (SELECT date_bin(length, "timestamp", 'epoch'::timestamptz) AS bucket) AS b
+), rolled AS (
+    INSERT INTO candles AS c
+        (width, symbol, bucket, open, open_at, high, low, close, close_at, volume, volume_at, ticks, minutes)
+    SELECT width, symbol, bucket,
+        (array_agg(price ORDER BY "timestamp"))[1], min("timestamp"),
+        max(price), min(price),
+        (array_agg(price ORDER BY "timestamp" DESC))[1], max("timestamp"),
+        (array_agg(volume_24h ORDER BY "timestamp" DESC) FILTER (WHERE volume_24h IS NOT NULL))[1],
+        max("timestamp") FILTER (WHERE volume_24h IS NOT NULL),
+        count(*), bit_or(minute)
+    FROM placed
+    GROUP BY width, symbol, bucket
+    ORDER BY width, symbol, bucket
+    ON CONFLICT (width, symbol, bucket) DO UPDATE SET
+        open = CASE WHEN excluded.open_at < c.open_at THEN excluded.open ELSE c.open END,
+        open_at = least(excluded.open_at, c.open_at),
+        high = greatest(excluded.high, c.high),
+        low = least(excluded.low, c.low),
+        close = CASE WHEN excluded.close_at > c.close_at THEN excluded.close ELSE c.close END,
+        close_at = greatest(excluded.close_at, c.close_at),
+        volume = CASE WHEN excluded.volume_at > c.volume_at OR c.volume_at IS NULL THEN excluded.volume ELSE c.volume END,
+        volume_at = greatest(excluded.volume_at, c.volume_at),
+        ticks = c.ticks + excluded.ticks,
+        minutes = c.minutes | excluded.minutes
+)
+SELECT symbol, "timestamp" FROM stored;
+
+-- name: make_partition
+-- The partition of ticker_data for the month that a day lies in.
+SELECT make_partition(%(month)s::date);
+
+-- name: recent_ticks
+-- For each symbol its newest live tick and those before it that lie less than so many seconds back, oldest first.
+SELECT t.symbol, t."timestamp", t.price, t.volume_24h, t.market_cap
+FROM unnest(%(symbols)s::text[]) AS s (symbol)
+CROSS JOIN LATERAL (
+    SELECT "timestamp" FROM ticker_data
+    WHERE ticker_data.symbol = s.symbol AND origin = 'live'
+    ORDER BY "timestamp" DESC LIMIT 1
+) AS newest
+CROSS JOIN LATERAL (
+    SELECT * FROM ticker_data
+    WHERE ticker_data.symbol = s.symbol AND origin = 'live'
+      AND "timestamp" >= newest."timestamp" - make_interval(secs => %(seconds)s)
+) AS t
+ORDER BY t.symbol, t."timestamp";
+
+-- name: take_time
+-- What follows in this transaction may take longer than a session's statements otherwise may.
+SET LOCAL statement_timeout = '10min';
+
+-- name: refresh_daily_ohlcv
+-- Bring daily_ohlcv up to date without blocking its readers.
+SELECT refresh_daily_ohlcv();
+
+-- name: newest_day
+-- The last day that daily_ohlcv knows of.
+SELECT max(day) FROM daily_ohlcv;
