@@ -1,0 +1,1 @@
+"""The replay server of ``python -m app simulate``: answers like CoinGecko, from a recording or a synthetic market."""
