@@ -1,0 +1,23 @@
+"""``/healthz``: does the process answer; ``/readyz``: does the database, and is the data fresh."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from app.api.context import Here
+from app.api.problems import Problem
+
+
+async def alive() -> dict[str, str]:
+    """Whether this process answers."""
+    # The event loop itself, not a thread: this must not queue behind replies that wait for the database.
+    return {"status": "ok"}
+
+
+def ready(here: Here) -> dict[str, str]:
+    """Whether the database answers and new ticks arrive; 503 with the reasons where not."""
+    trouble = here.database.trouble()
+    reasons = [*([trouble] if trouble else []), *here.daemon().reasons]
+    if reasons:
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Not ready: " + "; ".join(reasons) + ".", reasons=reasons)
+    return {"status": "ready"}

@@ -1,0 +1,93 @@
+"""The sockets the API listens on: opened apart from serving, so that ``run`` can open them before it starts a child.
+
+A busy port then ends ``run`` itself at its start; and while a child is started anew, clients wait instead of being
+refused.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Sequence
+from ipaddress import ip_address
+
+from app.config import Settings
+from app.errors import AlreadyRunning, ConfigurationError
+
+_BACKLOG = 128
+# localhost may stand for an IPv6 address as well on a machine that has none: the others will do.
+_NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+def listen(settings: Settings) -> list[socket.socket]:
+    """Open ``API_HOST``:``API_PORT``, one socket for each address that the host stands for.
+
+    Raises ConfigurationError for a host or port that cannot be used, or that others could reach although nobody
+    said they may, and AlreadyRunning for a port that is in use.
+    """
+    host, port = settings.api_host, settings.api_port
+    addresses = _addresses(host, port)
+    if not settings.api_open_reads and not all(ip_address(address[0]).is_loopback for _, address in addresses):
+        raise ConfigurationError(
+            f"API_HOST={host}: others could read the API there, and it asks nobody for a token yet (tokens come "
+            "together with the endpoints that write); set API_OPEN_READS=true to allow that, or API_HOST=127.0.0.1"
+        )
+    opened: list[socket.socket] = []
+    for family, address in addresses:
+        try:
+            opened.append(_open(family, address))
+        except OSError as error:
+            if error.errno in _NOT_HERE and len(addresses) > 1:
+                continue
+            _close(opened)
+            raise _explained(error, host, port) from error
+    if not opened:
+        raise ConfigurationError(f"API_HOST={host}: this machine has no such address")
+    return opened
+
+
+def url(listeners: Sequence[socket.socket]) -> str:
+    """Where a person finds the API."""
+    host, port = listeners[0].getsockname()[:2]
+    if ip_address(host).is_unspecified:
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError):
+        raise ConfigurationError(f"API_HOST={host}: is not an address or a host name that can be found") from None
+    return list(dict.fromkeys((family, (str(address[0]), port)) for family, _, _, _, address in found))
+
+
+def _open(family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # Or the port stays in use for a minute after the last run, by connections that are over.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)
+        # With SO_REUSEADDR it is listening, not binding, that takes the port from others.
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _close(listeners: Sequence[socket.socket]) -> None:
+    for listener in listeners:
+        listener.close()
+
+
+def _explained(error: OSError, host: str, port: int) -> Exception:
+    if error.errno == errno.EADDRINUSE:
+        return AlreadyRunning(
+            f"port {port} of {host} is in use by another process; end that one, or set API_PORT to a free port"
+        )
+    if error.errno in _NOT_HERE:
+        return ConfigurationError(f"API_HOST={host}: this machine has no such address")
+    return ConfigurationError(f"API_PORT={port}: cannot be used on {host} ({error.strerror})")

@@ -1,0 +1,80 @@
+"""``/api/v1/status``: what the daemon says of itself, and what the database says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any, Literal
+
+from psycopg2 import extensions as pg
+
+from app.api.context import Here
+from app.db import execute
+from app.errors import DatabaseRefused, DatabaseUnavailable
+from app.status import AlertCounts, DaemonState, SourceStatus, Status, TickCounts, ViewStatus
+
+
+@dataclass(frozen=True, slots=True)
+class LatestTick:
+    """The newest stored tick of a symbol, and how many seconds ago that was; null where it has none."""
+
+    timestamp: datetime | None
+    lag_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseStatus:
+    """The database now; ``reason`` says why it cannot be asked. ``latest``: by symbol, for every watched one."""
+
+    answers: bool
+    reason: str | None = None
+    version: str | None = None
+    size_bytes: int | None = None
+    latest: dict[str, LatestTick] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusReply:
+    """The daemon's status file as it is (null where there is none to read), a judgement of it, and the database."""
+
+    daemon: Literal["running", "not running"]
+    reasons: tuple[str, ...]
+    database: DatabaseStatus
+
+    written_at: datetime | None
+    started_at: datetime | None
+    last_new_tick_at: datetime | None
+    pid: int | None
+    version: str | None
+    state: DaemonState | None
+    interval_seconds: float | None
+    tasks: dict[str, str] | None
+    sources: dict[str, SourceStatus] | None
+    ticks: TickCounts | None
+    alerts: AlertCounts | None
+    views: ViewStatus | None
+
+
+def show(here: Here) -> StatusReply:
+    """How the daemon and the database are; the newest tick of every symbol."""
+    reading = here.daemon()
+    of_file: dict[str, Any] = {f.name: getattr(reading.status, f.name, None) for f in fields(Status)}
+    return StatusReply(
+        daemon="running" if reading.running else "not running",
+        reasons=reading.reasons,
+        database=_database(here),
+        **of_file,
+    )
+
+
+def _database(here: Here) -> DatabaseStatus:
+    try:
+        return here.database.ask(_ask)
+    except (DatabaseUnavailable, DatabaseRefused) as error:
+        return DatabaseStatus(False, str(error))
+
+
+def _ask(cursor: pg.cursor) -> DatabaseStatus:
+    ((version, size),) = execute(cursor, "database_facts")
+    latest = {symbol: LatestTick(timestamp, lag) for symbol, timestamp, lag in execute(cursor, "latest_ticks")}
+    return DatabaseStatus(True, None, version, size, latest)

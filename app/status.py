@@ -1,0 +1,147 @@
+"""What only the daemon knows, in ``DATA_DIR/status.json``: it writes, health checks and the API read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from app import freshness
+from app.errors import CannotWrite
+from app.freshness import FILE
+
+DaemonState = Literal["starting", "waiting for the database", "running", "stopping"]
+SourceState = Literal["ok", "failing", "limited", "paused", "starting"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceStatus:
+    """One source. Counts are since the start of the daemon; a limit of 0 is no limit."""
+
+    state: SourceState
+    reason: str | None
+    """Why the state is not ok, a sentence."""
+    symbols: int
+    calls: int
+    failures: int
+    consecutive_failures: int
+    overruns: int
+    values_lost: int
+    last_reply_at: datetime | None
+    next_call_at: datetime | None
+    calls_this_month: int | None
+    """By all who share the limit; None where no limit asks for a count."""
+    calls_per_month: int
+    calls_per_minute: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TickCounts:
+    """What became of the ticks that came in since the start of the daemon. Late ones are stored too."""
+
+    stored: int
+    duplicates: int
+    late: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertCounts:
+    """Rules that fire now, lines written to alerts.txt since the start of the daemon, and lines that wait for that."""
+
+    firing: int
+    written: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewStatus:
+    """When the latest refresh of daily_ohlcv began and how long it took; None before the first one."""
+
+    refreshed_at: datetime | None
+    refresh_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """The daemon at one moment. Times are aware; ``interval_seconds`` is the expected time from call to call."""
+
+    written_at: datetime
+    started_at: datetime
+    last_new_tick_at: datetime | None
+    """When the newest tick that was new to us arrived here, whatever its own timestamp."""
+    pid: int
+    version: str
+    state: DaemonState
+    interval_seconds: float
+    tasks: Mapping[str, str]
+    sources: Mapping[str, SourceStatus]
+    ticks: TickCounts
+    alerts: AlertCounts
+    views: ViewStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reader of the file learns. ``reasons`` says in sentences why the data is not fresh; none: it is."""
+
+    status: Status | None
+    running: bool
+    reasons: tuple[str, ...]
+
+
+def write(data_dir: Path, status: Status) -> None:
+    """Replace the file atomically: a reader finds the old one or the new one. Raises CannotWrite.
+
+    Not flushed to the disk: after a power cut its content would mean nothing.
+    """
+    path, new = data_dir / FILE, data_dir / f"{FILE}.new"
+    try:
+        new.write_text(json.dumps(status, default=_plain), encoding="utf-8")
+        new.replace(path)
+    except OSError as error:
+        raise CannotWrite(f"{path}: cannot be written ({error.strerror}), so health checks will fail") from error
+
+
+def read(data_dir: Path, now: datetime) -> Reading:
+    """Read the file and judge by it whether the daemon runs and its data is fresh at this moment. Never raises."""
+    raw, running, reasons = freshness.look(data_dir, now)
+    if raw is None:
+        return Reading(None, False, reasons)
+    try:
+        return Reading(_from_json(raw), running, reasons)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return Reading(None, False, (freshness.NOT_OURS,))
+
+
+def _plain(value: object) -> str | dict[str, object]:
+    # Not asdict(), which copies everything deeply: once a second, with fifty sources, that is felt.
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    raise TypeError(f"{value!r} cannot stand in {FILE}")
+
+
+_T = TypeVar("_T")
+
+
+def _from_json(raw: dict[str, Any]) -> Status:
+    sources = {name: _make(SourceStatus, source) for name, source in raw["sources"].items()}
+    ticks, alerts, views = (
+        _make(shape, raw[key]) for shape, key in ((TickCounts, "ticks"), (AlertCounts, "alerts"), (ViewStatus, "views"))
+    )
+    return _make(Status, {**raw, "sources": sources, "ticks": ticks, "alerts": alerts, "views": views})
+
+
+def _make(shape: type[_T], raw: dict[str, Any]) -> _T:
+    """The dataclass of these values: a key more is of a newer version and left out, a key less is a KeyError."""
+    values = {}
+    for field in fields(shape):  # type: ignore[arg-type]
+        value = raw[field.name]
+        is_time = field.name.endswith("_at") and value is not None
+        values[field.name] = datetime.fromisoformat(value) if is_time else value
+    return shape(**values)

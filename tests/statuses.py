@@ -1,0 +1,46 @@
+"""Status files for the tests: a daemon that is well, and whatever a test changes of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from app.status import AlertCounts, SourceStatus, Status, TickCounts, ViewStatus
+
+NOW = datetime(2026, 11, 22, 10, 15, 3, 123000, tzinfo=UTC)
+
+SOURCE = SourceStatus(
+    state="ok",
+    reason=None,
+    symbols=3,
+    calls=120,
+    failures=2,
+    consecutive_failures=0,
+    overruns=1,
+    values_lost=4,
+    last_reply_at=NOW - timedelta(seconds=5),
+    next_call_at=NOW + timedelta(seconds=55),
+    calls_this_month=1234,
+    calls_per_month=10_000,
+    calls_per_minute=30,
+)
+
+
+def a_status(now: datetime = NOW, **changes: Any) -> Status:
+    """What a daemon writes at this moment that has run for an hour and got a new tick five seconds ago."""
+    status = Status(
+        written_at=now,
+        started_at=now - timedelta(hours=1),
+        last_new_tick_at=now - timedelta(seconds=5),
+        pid=4711,
+        version="0.1.0",
+        state="running",
+        interval_seconds=60.0,
+        tasks={"fetch-coingecko": "running", "upkeep": "ended"},
+        sources={"coingecko": SOURCE},
+        ticks=TickCounts(stored=300, duplicates=40, late=2, refused=1),
+        alerts=AlertCounts(firing=1, written=7, waiting=0),
+        views=ViewStatus(refreshed_at=now - timedelta(seconds=30), refresh_seconds=0.25),
+    )
+    return replace(status, **changes)

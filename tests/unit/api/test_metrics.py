@@ -1,0 +1,101 @@
+"""Prometheus's text: its format, its names, and the figures of the status file in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from app import status
+from app.status import ViewStatus
+from tests.asgi import Reply
+from tests.statuses import NOW, SOURCE, a_status
+
+Get = Callable[[str], Reply]
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def samples(reply: Reply) -> Samples:
+    families = text_string_to_metric_families(reply.body.decode())
+    return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
+
+
+@pytest.fixture
+def scraped(get: Get, tmp_path: Path) -> Samples:
+    status.write(tmp_path, a_status())
+    return samples(get("/metrics"))
+
+
+def test_the_content_type_is_that_of_the_text_format(get: Get) -> None:
+    assert get("/metrics").headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+
+
+def test_the_figures_of_the_file_are_there(scraped: Samples) -> None:
+    assert scraped["cryptomonitor_daemon_running", ()] == 1
+    assert scraped["cryptomonitor_data_fresh", ()] == 1
+    assert scraped["cryptomonitor_build_info", (("version", "0.1.0"),)] == 1
+    assert scraped["cryptomonitor_ticks_stored_total", ()] == 300
+    assert scraped["cryptomonitor_ticks_duplicate_total", ()] == 40
+    assert scraped["cryptomonitor_ticks_late_total", ()] == 2
+    assert scraped["cryptomonitor_ticks_refused_total", ()] == 1
+    assert scraped["cryptomonitor_alerts_firing", ()] == 1
+    assert scraped["cryptomonitor_alerts_written_total", ()] == 7
+    assert scraped["cryptomonitor_last_new_tick_timestamp_seconds", ()] == NOW.timestamp() - 5
+    assert scraped["cryptomonitor_view_refresh_duration_seconds", ()] == 0.25
+
+
+def test_every_source_has_its_own(scraped: Samples) -> None:
+    coingecko = (("source", "coingecko"),)
+    assert scraped["cryptomonitor_source_calls_total", coingecko] == 120
+    assert scraped["cryptomonitor_source_failures_total", coingecko] == 2
+    assert scraped["cryptomonitor_source_overruns_total", coingecko] == 1
+    assert scraped["cryptomonitor_source_values_lost_total", coingecko] == 4
+    assert scraped["cryptomonitor_source_calls_this_month", coingecko] == 1234
+    assert scraped["cryptomonitor_source_calls_per_month_limit", coingecko] == 10_000
+    states = {labels[1][1]: value for (name, labels), value in scraped.items() if name == "cryptomonitor_source_state"}
+    assert states == {"ok": 1, "failing": 0, "limited": 0, "paused": 0, "starting": 0}
+
+
+def test_a_task_that_ended_is_seen(scraped: Samples) -> None:
+    assert scraped["cryptomonitor_task_running", (("task", "fetch-coingecko"),)] == 1
+    assert scraped["cryptomonitor_task_running", (("task", "upkeep"),)] == 0
+
+
+def test_what_is_not_known_has_no_sample(get: Get, tmp_path: Path) -> None:
+    new = replace(SOURCE, last_reply_at=None, calls_this_month=None)
+    views = ViewStatus(refreshed_at=None, refresh_seconds=None)
+    status.write(tmp_path, a_status(last_new_tick_at=None, sources={"coingecko": new}, views=views))
+    names = {name for name, _ in samples(get("/metrics"))}
+    assert "cryptomonitor_source_calls_total" in names
+    assert names.isdisjoint(
+        {
+            "cryptomonitor_last_new_tick_timestamp_seconds",
+            "cryptomonitor_source_last_reply_timestamp_seconds",
+            "cryptomonitor_source_calls_this_month",
+            "cryptomonitor_view_refresh_timestamp_seconds",
+            "cryptomonitor_view_refresh_duration_seconds",
+        }
+    )
+
+
+def test_without_a_daemon_the_scrape_says_so(get: Get) -> None:
+    assert samples(get("/metrics")) == {
+        ("cryptomonitor_daemon_running", ()): 0,
+        ("cryptomonitor_data_fresh", ()): 0,
+    }
+
+
+def test_names_follow_the_conventions(get: Get, tmp_path: Path) -> None:
+    status.write(tmp_path, a_status())
+    families = list(text_string_to_metric_families(get("/metrics").body.decode()))
+    assert len({family.name for family in families}) == len(families)
+    for family in families:
+        assert re.fullmatch(r"cryptomonitor_[a-z_]+", family.name)
+        assert family.documentation
+        assert family.type in ("counter", "gauge")
+        for sample in family.samples:
+            assert sample.name.endswith("_total") == (family.type == "counter")
