@@ -1,0 +1,155 @@
+"""``python -m app doctor``: the settings in effect, and whether everything they name can be used."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import click
+
+from app import config, embedded, log, migrations, sources, status
+from app.clock import SystemClock
+from app.config import Settings
+from app.db import connect, execute, translated
+from app.embedded.process import installed_programs
+from app.errors import (
+    CannotWrite,
+    ConfigurationError,
+    CryptoMonitorError,
+    DatabaseRefused,
+    DatabaseUnavailable,
+    SchemaTooNew,
+)
+from app.sources.base import Source
+from app.watch import parse_watch
+
+_CLOCK_SECONDS = 5.0  # how far our clock may be off: ticks from more than 60 s ahead of it would be refused
+
+
+@click.command()
+def command() -> None:
+    """Print the settings and check what they name.
+
+    Secrets are masked. Files, database, provider and clock are each ok, or it says what to do. The exit code is 0, or
+    that of the first that is not ok.
+    """
+    settings = config.load()
+    log.configure("error")
+    for key, value, meaning in config.describe(settings):
+        click.echo(f"{key:<27} {value or '-':<24} {meaning}")
+    click.echo()
+    codes = [_report(name, check, settings) for name, check in CHECKS.items()]
+    sys.exit(next((code for code in codes if code), 0))
+
+
+def _report(name: str, check: Callable[[Settings], str], settings: Settings) -> int:
+    try:
+        click.echo(f"{name:<9} ok: {check(settings)}")
+    except CryptoMonitorError as error:
+        click.echo(f"{name:<9} NOT OK: {error}")
+        return error.exit_code
+    return 0
+
+
+def _files(settings: Settings) -> str:
+    _can_write("DATA_DIR", settings.data_dir)
+    if settings.alerts_file.is_dir():
+        raise CannotWrite(f"ALERTS_FILE={settings.alerts_file}: is a folder; name a file in it")
+    if not os.path.exists(settings.alerts_file):  # noqa: PTH110  (see below)
+        _can_write("ALERTS_FILE", settings.alerts_file.parent)
+    elif not os.access(settings.alerts_file, os.W_OK):
+        raise CannotWrite(f"ALERTS_FILE={settings.alerts_file}: is not yours to write; change its owner or its mode")
+    return f"{settings.data_dir} and {settings.alerts_file} can be written"
+
+
+def _can_write(key: str, folder: Path) -> None:
+    """Raises CannotWrite unless files can be made in the folder, and the folder itself where it is not there."""
+    # os.path.exists() says no to what may not be looked at; Path.exists() raises.
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.exists(path))  # noqa: PTH110
+    if not nearest.is_dir():
+        raise CannotWrite(f"{key}: {nearest} is a file, and should be a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise CannotWrite(f"{key}: this user may not write to {nearest}; change its owner or its mode")
+
+
+def _database(settings: Settings) -> str:
+    dsn = _running_dsn(settings)
+    if dsn is None:
+        installed_programs()
+        return f"embedded, in {settings.data_dir}; it runs while `run` does, and it does not now"
+    try:
+        version, size, _, schema = _look(dsn)
+    except DatabaseRefused as error:
+        raise DatabaseRefused(f"{error}; check DATABASE_URL") from error
+    except DatabaseUnavailable as error:
+        raise DatabaseUnavailable(f"{error}; start the server, or check DATABASE_URL") from error
+    ours = max(migration.version for migration in migrations.known())
+    if schema > ours:
+        raise SchemaTooNew(
+            f"the database has schema version {schema}, this program knows up to {ours}: "
+            "it was used by a newer CryptoMonitor; start that one"
+        )
+    return f"PostgreSQL {version}, {size}" + ("" if schema else "; it is empty, `run` makes the tables")
+
+
+def _look(dsn: str) -> tuple[str, str, datetime, int]:
+    """The server's version, the database's size, the server's clock, the schema's version (0 where there is none)."""
+    with closing(connect(dsn, "cryptomonitor doctor")) as connection, connection.cursor() as cursor, translated():
+        version, size, time, has_schema = execute(cursor, "look_at_server")[0]
+        applied = execute(cursor, "applied_migrations") if has_schema else []
+        return version, size, time, max((row[0] for row in applied), default=0)
+
+
+def _provider(settings: Settings) -> str:
+    return " ".join(source.ping() for source in _sources(settings).values())
+
+
+def _clock(settings: Settings) -> str:
+    here = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    dsn = _running_dsn(settings)
+    try:
+        theirs = _look(dsn)[2] if dsn else None
+    except (DatabaseRefused, DatabaseUnavailable):
+        theirs = None  # why, is said of the database
+    if theirs is None:
+        return f"{here}; there is no database now to compare it with"
+    off = (datetime.now(UTC) - theirs).total_seconds()
+    if abs(off) > _CLOCK_SECONDS:
+        raise ConfigurationError(f"this clock is {off:+.0f} s off the database's: set both by a time service (NTP)")
+    return f"{here}, as the database's"
+
+
+def _daemon(settings: Settings) -> str:
+    reading = status.read(settings.data_dir, datetime.now(UTC))
+    if not reading.running:
+        return "none runs here now"
+    return "; ".join(reading.reasons) or "runs, and new ticks arrive"
+
+
+def _running_dsn(settings: Settings) -> str | None:
+    return settings.database_url.get_secret_value() or embedded.address(settings.data_dir)
+
+
+def _sources(settings: Settings) -> dict[str, Source]:
+    entries = parse_watch(settings.watch, default_market=settings.source, default_quote=settings.quote)
+    return sources.build([entry.market for entry in entries], settings, SystemClock(), _NoLedger())
+
+
+class _NoLedger:
+    """Counts no calls: a look at the provider's door must work without a database."""
+
+    def reserve(self, source: str, month: date, calls: int) -> int:  # noqa: ARG002
+        return calls
+
+
+CHECKS: dict[str, Callable[[Settings], str]] = {
+    "files": _files,
+    "database": _database,
+    "provider": _provider,
+    "clock": _clock,
+    "daemon": _daemon,
+}

@@ -1,0 +1,66 @@
+"""``python -m app run``: the daemon, and the API as its child."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from app import __version__, config, log
+from app.clock import SystemClock
+from app.config import Settings
+from app.errors import Stopping
+from app.main import run
+
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  one can listen there, but not go there
+
+
+@click.command()
+@click.option("--no-api", is_flag=True, help="Without the API: it runs elsewhere, or not at all.")
+@click.option("--quiet", is_flag=True, help="Log to DATA_DIR/cryptomonitor.log, and show only warnings here.")
+def command(no_api: bool, quiet: bool) -> None:
+    """Watch, store, alert: until Ctrl-C or SIGTERM.
+
+    Settings come from the environment and .env; .env.example explains each. With DATABASE_URL empty it brings its own
+    PostgreSQL, in DATA_DIR.
+    """
+    start(config.load(), with_api=not no_api, quiet=quiet)
+
+
+def start(settings: Settings, *, with_api: bool, quiet: bool, psql: str = "make psql") -> None:
+    """Run the daemon in the foreground until a signal ends it. ``psql`` is how to reach its database."""
+    stop = stop_on_signals()
+    log.configure(settings.log_level, settings.log_format, file=log_file(settings) if quiet else None)
+    # Where nobody answered, and then we were asked to stop, that is no failure.
+    with suppress(Stopping):
+        run(settings, stop, SystemClock(), with_api=with_api, started=lambda: announce(settings, with_api, quiet, psql))
+
+
+def stop_on_signals() -> threading.Event:
+    """An event that Ctrl-C and SIGTERM set, and a terminal that is closed (unless nohup said not to mind)."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def log_file(settings: Settings) -> Path:
+    """Where ``--quiet`` logs to."""
+    return settings.data_dir / "cryptomonitor.log"
+
+
+def announce(settings: Settings, with_api: bool, quiet: bool, psql: str) -> None:
+    """Say where everything is."""
+    lines = [f"CryptoMonitor {__version__} watches {settings.watch}. Ctrl-C stops it."]
+    if with_api:
+        host = _ANY_ADDRESS.get(settings.api_host, settings.api_host)
+        lines.append(f"  API      http://{f'[{host}]' if ':' in host else host}:{settings.api_port}")
+    lines.append(f"  psql     {psql}")
+    lines.append(f"  alerts   tail -F {settings.alerts_file}")
+    if quiet:
+        lines.append(f"  log      {log_file(settings)}")
+    click.echo("\n".join(lines))

@@ -1,0 +1,204 @@
+"""The tick loop of one source: when to ask, what to do when the answer is no, and what to say about it."""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app import log
+from app.clock import Clock
+from app.errors import ProviderRefused, ProviderUnavailable, RateLimited, Stopping
+from app.intake import Intake
+from app.model import Batch, Instrument
+from app.sources.base import Source
+from app.status import SourceState
+from app.watch import Entry
+
+_BACKOFF_FIRST, _BACKOFF_LONGEST = 0.5, 60.0  # seconds, after the second failure in a row and at most
+_LIMITED_FIRST, _LIMITED_LONGEST = 5.0, 300.0  # seconds, where a 429 does not say how long
+_RETRY_AFTER_LONGEST = 900.0  # seconds: a provider that asks for a day is asked again sooner, gently
+_REFUSED = 900.0  # seconds until a refusal is looked at again
+
+
+@dataclass(slots=True)
+class Health:
+    """How a source does, as app.status.SourceStatus explains it."""
+
+    state: SourceState = "starting"
+    reason: str = ""
+    symbols: int = 0
+    failures: int = 0
+    consecutive_failures: int = 0
+    overruns: int = 0
+    values_lost: int = 0
+    last_reply_at: datetime | None = None
+    next_call_at: datetime | None = None
+
+
+class Fetcher:
+    """Asks one source for its instruments on a fixed cadence, and hands every reply to the intake.
+
+    The cadence comes from the monotonic clock. A round that takes longer than its turn is counted, and the turns it
+    missed are skipped, never made up for. One failure delays nothing; the back-off grows with those in a row.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        entries: Sequence[Entry],
+        intake: Intake,
+        clock: Clock,
+        stop: threading.Event,
+        tick_seconds: float,
+    ) -> None:
+        self.source, self._entries = source, tuple(entries)
+        self._intake, self._clock, self._stop, self._tick_seconds = intake, clock, stop, tick_seconds
+        self._chunks: Sequence[Sequence[Instrument]] = ()
+        self._next = 0  # the chunk to ask for; not the first where a limit broke off the last round
+        self._lost: set[tuple[str, str]] = set()
+        self._limited_in_a_row = 0
+        self._log = log.get(__name__).bind(source=source.name)
+        self.health = Health()
+        self.interval = tick_seconds
+        """Seconds from one round to the next, as the settings and the provider's limits allow now."""
+
+    def run(self) -> None:
+        """Ask until ``stop`` is set. Raises ConfigurationError where the watch list means nothing to the provider."""
+        due = self._clock.monotonic()
+        while not self._clock.wait(self._stop, due - self._clock.monotonic()):
+            pause = self._round()
+            due = self._next_turn(due, pause)
+            self.health.next_call_at = self._clock.now() + timedelta(seconds=max(0.0, due - self._clock.monotonic()))
+
+    def _resolve(self) -> None:
+        """Learn what the watch list entries mean to the provider. It may have to be asked for that."""
+        instruments = self.source.resolve(self._entries)
+        self._intake.watch(self.source.name, instruments)
+        self._chunks = self.source.chunks(instruments)
+        self.health.symbols = len(instruments)
+
+    def _round(self) -> float:
+        """One call for each chunk. Returns the seconds for which the source is to be left alone then."""
+        failure: ProviderUnavailable | None = None
+        try:
+            if not self._chunks:
+                self._resolve()
+            self.interval = self.source.interval(self._tick_seconds, len(self._chunks))
+            while self._next < len(self._chunks) and not self._stop.is_set():
+                failure = self._ask(self._chunks[self._next]) or failure
+                self._next += 1
+            self._next = 0
+        except RateLimited as error:
+            return self._limited(error)
+        except ProviderRefused as error:
+            return self._refused(error)
+        except ProviderUnavailable as error:
+            return self._failed(error)
+        if failure is not None:
+            return self._failed(failure)
+        self._worked()
+        return 0.0
+
+    def _ask(self, chunk: Sequence[Instrument]) -> ProviderUnavailable | None:
+        """One call. A failure that is this call's own is returned: the other chunks are asked all the same."""
+        try:
+            batch = self.source.fetch(chunk)
+        except RateLimited:
+            raise
+        except ProviderUnavailable as error:
+            return error
+        self._take(batch, chunk)
+        return None
+
+    def _take(self, batch: Batch, chunk: Sequence[Instrument]) -> None:
+        self.health.last_reply_at = batch.fetched_at
+        self._report_lost(batch, {instrument.symbol for instrument in chunk})
+        try:
+            self._intake.accept(batch)
+        except Stopping as error:
+            self._log.error(
+                f"The last reply's {len(batch.ticks)} ticks are not stored: the database is away ({error}).",
+                action="batch_not_accepted",
+            )
+
+    def _next_turn(self, due: float, pause: float) -> float:
+        """The next turn of the cadence that lies ahead and after the pause."""
+        interval, now = self.interval, self._clock.monotonic()
+        due += interval
+        if due >= now + pause:
+            return due
+        missed = math.ceil((now + pause - due) / interval)
+        if not pause:
+            self.health.overruns += missed
+            self._log.debug(f"A round took longer than its turn; {missed} skipped.", action="overrun", skipped=missed)
+        return due + missed * interval
+
+    # What is said: once when something changes, not at each call.
+
+    def _worked(self) -> None:
+        health = self.health
+        if health.state not in ("ok", "starting"):
+            self._log.info(
+                f"{self.source.name} answers again; failed calls in a row: {health.consecutive_failures}.",
+                action="source_back",
+            )
+        health.state, health.reason, health.consecutive_failures, self._limited_in_a_row = "ok", "", 0, 0
+
+    def _failed(self, error: ProviderUnavailable) -> float:
+        self._fall("failing", f"{error}; asking again.", error)
+        in_a_row = self.health.consecutive_failures
+        if in_a_row == 1:
+            return 0.0
+        return _jittered(min(_BACKOFF_LONGEST, _BACKOFF_FIRST * 2.0 ** min(in_a_row - 2, 30)))
+
+    def _limited(self, error: RateLimited) -> float:
+        self._limited_in_a_row += 1
+        wait = error.retry_after
+        if wait is None or wait < 1:  # a provider that says 0 is not to be asked at every turn
+            wait = _jittered(min(_LIMITED_LONGEST, _LIMITED_FIRST * 2.0 ** min(self._limited_in_a_row - 1, 30)))
+        wait = min(wait, _RETRY_AFTER_LONGEST)
+        self._fall("limited", f"{error}; next call in {wait:.0f} s.", error)
+        return wait
+
+    def _refused(self, error: ProviderRefused) -> float:
+        self._fall("paused", f"{error} Looking again in {_REFUSED / 60:.0f} minutes.", error)
+        return _REFUSED
+
+    def _fall(self, state: SourceState, sentence: str, error: Exception) -> None:
+        health = self.health
+        health.failures += 1
+        health.consecutive_failures += 1
+        if health.state != state:
+            self._log.warning(sentence, action=f"source_{state}")
+        else:
+            self._log.debug(sentence, action=f"source_{state}")
+        health.state, health.reason = state, str(error)
+
+    def _report_lost(self, batch: Batch, asked: set[str]) -> None:
+        self.health.values_lost += len(batch.lost)
+        lost = {(value.symbol, value.field) for value in batch.lost}
+        for value in batch.lost:
+            if (value.symbol, value.field) not in self._lost:
+                # Without a price there is no tick; without the others there is one.
+                say = self._log.warning if value.field in ("price", "timestamp") else self._log.info
+                say(
+                    f"The {value.field} of {value.symbol} cannot be used: {value.reason}.",
+                    action="value_lost",
+                    symbol=value.symbol,
+                    field=value.field,
+                )
+        for symbol, field in sorted(self._lost - lost):
+            if symbol in asked:
+                self._log.info(
+                    f"The {field} of {symbol} can be used again.", action="value_back", symbol=symbol, field=field
+                )
+        self._lost = lost | {key for key in self._lost if key[0] not in asked}
+
+
+def _jittered(seconds: float) -> float:
+    """Half to all of it, so that many who wait do not come back at once."""
+    return seconds * random.uniform(0.5, 1.0)  # noqa: S311  not a secret

@@ -1,0 +1,243 @@
+"""The tick loop: cadence, back-off, pauses, and what it says about them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from app.errors import (
+    ConfigurationError,
+    CryptoMonitorError,
+    ProviderRefused,
+    ProviderUnavailable,
+    RateLimited,
+    Stopping,
+)
+from app.fetcher import Fetcher
+from app.limits import CallBudget
+from app.model import Batch, Instrument, Lost, Tick
+from app.sources.base import Limits, Source
+from app.watch import Entry, Wanted
+from tests.clock import FakeClock
+from tests.conftest import Logged
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+ENTRIES = [Wanted("BTC", "USD", "fake", "BTC"), Wanted("ETH", "USD", "fake", "ETH")]
+
+Answer = CryptoMonitorError | float | Sequence[Lost] | None
+"""What a call brings: an error, a reply after so many seconds, a reply with values lost, or just a reply."""
+
+
+class Ledger:
+    def reserve(self, source: str, month: date, calls: int) -> int:
+        return calls
+
+
+class FakeSource(Source):
+    """Answers by a script, then sets ``stop``."""
+
+    name = "fake"
+
+    def __init__(self, clock: FakeClock, stop: threading.Event, script: Iterable[Answer], **limits: float) -> None:
+        self.clock, self.stop, self.script = clock, stop, iter(script)
+        self.limits = Limits(floor_seconds=limits.get("floor", 0.0))
+        self.budget = CallBudget("fake", int(limits.get("per_minute", 0)), 0, clock, Ledger())
+        self.chunk_size = 10
+        self.asked_at: list[float] = []
+        self.resolving: Callable[[], None] = lambda: None
+
+    def resolve(self, entries: Iterable[Entry]) -> list[Instrument]:
+        self.resolving()
+        return [Instrument(e.base, e.quote, "fake", e.symbol) for e in entries if isinstance(e, Wanted)]
+
+    def chunks(self, instruments: Sequence[Instrument]) -> list[tuple[Instrument, ...]]:
+        size = self.chunk_size
+        return [tuple(instruments[i : i + size]) for i in range(0, len(instruments), size)]
+
+    def fetch(self, chunk: Sequence[Instrument]) -> Batch:
+        self.budget.take()
+        self.asked_at.append(round(self.clock.monotonic() - 1000, 3))
+        try:
+            answer = next(self.script)
+        except StopIteration:
+            self.stop.set()
+            answer = None
+        if isinstance(answer, CryptoMonitorError):
+            raise answer
+        if isinstance(answer, float):
+            self.clock.advance(answer)
+        lost = tuple(answer) if isinstance(answer, (list, tuple)) else ()
+        ticks = tuple(Tick(i.symbol, NOW, Decimal(1), None, None, NOW, "fake") for i in chunk)
+        return Batch("fake", NOW, ticks, lost)
+
+    def ping(self) -> str:
+        return "here"
+
+
+class FakeIntake:
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+        self.watched: list[str] = []
+        self.error: Exception | None = None
+
+    def watch(self, market: str, instruments: Sequence[Instrument]) -> None:
+        self.watched += [i.symbol for i in instruments]
+
+    def accept(self, batch: Batch) -> None:
+        if self.error:
+            raise self.error
+        self.batches.append(batch)
+
+
+def run(script: Iterable[Answer], tick_seconds: float = 1.0, **limits: Any) -> tuple[Fetcher, FakeSource, FakeIntake]:
+    clock, stop, intake = FakeClock(), threading.Event(), FakeIntake()
+    chunk_size = limits.pop("chunk_size", 10)
+    source = FakeSource(clock, stop, script, **limits)
+    source.chunk_size = chunk_size
+    fetcher = Fetcher(source, ENTRIES, intake, clock, stop, tick_seconds)  # type: ignore[arg-type]
+    fetcher.run()
+    return fetcher, source, intake
+
+
+def test_it_asks_on_a_fixed_cadence_whatever_a_call_takes() -> None:
+    fetcher, source, intake = run([0.3, 0.9, 0.1, None])
+    assert source.asked_at == [0, 1, 2, 3, 4]
+    assert fetcher.health.overruns == 0
+    assert len(intake.batches) == 5
+
+
+def test_a_call_that_takes_longer_than_its_turn_skips_turns_and_never_makes_up_for_them() -> None:
+    fetcher, source, _ = run([None, 3.5, None])
+    assert source.asked_at == [0, 1, 5, 6]
+    assert fetcher.health.overruns == 3
+
+
+def test_one_failure_delays_nothing() -> None:
+    fetcher, source, _ = run([None, ProviderUnavailable("HTTP 500"), None])
+    assert source.asked_at == [0, 1, 2, 3]
+    assert fetcher.health.state == "ok"
+    assert fetcher.health.failures == 1
+
+
+def test_the_back_off_grows_with_failures_in_a_row_and_ends_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.fetcher._jittered", lambda seconds: seconds)
+    down = [ProviderUnavailable("down")] * 10
+    _, source, _ = run([*down, None, None], tick_seconds=0.5)
+    waits = [round(b - a, 1) for a, b in zip(source.asked_at, source.asked_at[1:], strict=False)]
+    assert waits == [0.5, 0.5, 1, 2, 4, 8, 16, 32, 60, 60, 0.5, 0.5]
+
+
+def test_a_rate_limit_is_obeyed_to_the_second_and_no_longer_than_a_quarter_of_an_hour() -> None:
+    _, source, _ = run([RateLimited("slow down", 53), RateLimited("slow down", 86400), None])
+    assert source.asked_at == [0, 53, 953, 954]
+
+
+def test_a_rate_limit_that_says_nothing_backs_off_with_jitter() -> None:
+    _, source, _ = run([RateLimited("slow down")] * 8)
+    waits = [b - a for a, b in zip(source.asked_at, source.asked_at[1:], strict=False)]
+    for wait, longest in zip(waits, [5, 10, 20, 40, 80, 160, 300, 300], strict=True):
+        assert longest / 2 <= wait <= longest + 1
+
+
+def test_a_refusal_pauses_for_a_quarter_of_an_hour_and_says_what_to_change(logged: Logged) -> None:
+    fetcher, source, _ = run([ProviderRefused("The key is wrong; change COINGECKO_API_KEY."), None])
+    assert source.asked_at == [0, 900, 901]
+    said = logged.read_new()
+    assert said.count("change COINGECKO_API_KEY. Looking again in 15 minutes.") == 1
+    assert fetcher.health.state == "ok"
+
+
+def test_a_fault_is_said_once_and_its_end_too(logged: Logged) -> None:
+    run([None, *[ProviderUnavailable("no route")] * 3, None, None])
+    lines = logged.read_new().splitlines()
+    assert sum("warning" in line and "no route" in line for line in lines) == 1
+    assert sum("answers again; failed calls in a row: 3." in line for line in lines) == 1
+
+
+def test_a_lost_value_is_said_once_until_it_comes_back(logged: Logged) -> None:
+    lost = [Lost("ETH", "price", "it is null")]
+    fetcher, _, _ = run([lost, lost, None, lost, None])
+    lines = logged.read_new().splitlines()
+    assert sum("The price of ETH cannot be used: it is null." in line for line in lines) == 2
+    assert sum("The price of ETH can be used again." in line for line in lines) == 2
+    assert fetcher.health.values_lost == 3
+
+
+def test_the_provider_s_own_pace_is_not_outrun() -> None:
+    fetcher, source, _ = run([None, None], tick_seconds=1, floor=60)
+    assert source.asked_at == [0, 60, 120]
+    assert fetcher.interval == 60
+
+
+def test_calls_a_minute_are_spread_over_the_chunks_of_a_round() -> None:
+    _, source, _ = run([None] * 5, chunk_size=1, per_minute=6)
+    assert source.asked_at == [round(n // 2 * 2 * 62 / 6, 3) for n in range(len(source.asked_at))]
+
+
+def test_a_failed_chunk_does_not_stop_the_others() -> None:
+    _, source, intake = run([ProviderUnavailable("HTTP 500"), None, None], chunk_size=1)
+    assert source.asked_at == [0, 0, 1, 1]
+    assert [batch.ticks[0].symbol for batch in intake.batches] == ["ETH", "BTC", "ETH"]
+    assert source.budget.calls == 4
+
+
+def test_after_a_limit_the_round_goes_on_where_it_broke_off() -> None:
+    """Otherwise the last of many coins would never be asked for."""
+    _, source, intake = run([None, RateLimited("slow down", 10), None, None], chunk_size=1)
+    assert source.asked_at == [0, 0, 10, 11, 11]
+    assert [batch.ticks[0].symbol for batch in intake.batches] == ["BTC", "ETH", "BTC", "ETH"]
+
+
+def test_a_retry_after_of_nothing_is_no_leave_to_ask_at_every_turn() -> None:
+    _, source, _ = run([RateLimited("slow down", 0)] * 3, tick_seconds=0.05)
+    assert source.asked_at[1] >= 2.5
+    assert source.asked_at[2] - source.asked_at[1] >= 5
+
+
+def test_what_is_watched_is_written_down_once_it_is_known() -> None:
+    _, _, intake = run([None])
+    assert intake.watched == ["BTC", "ETH"]
+
+
+def test_an_unreachable_provider_at_the_start_is_asked_again_for_the_watch_list() -> None:
+    clock, stop, intake = FakeClock(), threading.Event(), FakeIntake()
+    source = FakeSource(clock, stop, [None])
+    failures: Iterator[int] = iter(range(2))
+
+    def resolving() -> None:
+        if next(failures, None) is not None:
+            raise ProviderUnavailable("no network")
+
+    source.resolving = resolving
+    Fetcher(source, ENTRIES, intake, clock, stop, 1.0).run()  # type: ignore[arg-type]
+    assert intake.watched == ["BTC", "ETH"]
+    assert len(intake.batches) == 2
+
+
+def test_a_watch_list_that_means_nothing_to_the_provider_ends_the_task() -> None:
+    clock, stop, intake = FakeClock(), threading.Event(), FakeIntake()
+    source = FakeSource(clock, stop, [])
+
+    def resolving() -> None:
+        raise ConfigurationError("WATCH: 'FOO': no such coin")
+
+    source.resolving = resolving
+    with pytest.raises(ConfigurationError, match="FOO"):
+        Fetcher(source, ENTRIES, intake, clock, stop, 1.0).run()  # type: ignore[arg-type]
+
+
+def test_a_reply_that_arrives_while_stopping_is_still_handed_on() -> None:
+    _, _, intake = run([])  # the only call sets stop, and then answers
+    assert len(intake.batches) == 1
+
+
+def test_a_batch_that_cannot_be_stored_any_more_is_not_lost_silently(logged: Logged) -> None:
+    clock, stop, intake = FakeClock(), threading.Event(), FakeIntake()
+    intake.error = Stopping("gone")
+    Fetcher(FakeSource(clock, stop, []), ENTRIES, intake, clock, stop, 1.0).run()  # type: ignore[arg-type]
+    assert "The last reply's 2 ticks are not stored" in logged.read_new()
