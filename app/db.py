@@ -73,8 +73,9 @@ def _wait(connection: pg.connection) -> None:
             stopping, end = True, min(end, now + _STOP_SECONDS)
         if now >= end:
             raise psycopg2.OperationalError("the server does not answer" + (" in time to stop" if stopping else ""))
-        reads, writes = ([connection], []) if state == pg.POLL_READ else ([], [connection])
-        select.select(reads, writes, [], min(_LOOK_SECONDS, end - now))
+        poller = select.poll()
+        poller.register(connection, select.POLLIN if state == pg.POLL_READ else select.POLLOUT)
+        poller.poll(1000 * min(_LOOK_SECONDS, end - now))
 
 
 # For every connection of the process: psycopg2 knows no other way.
