@@ -11,7 +11,6 @@ from app.clock import Clock
 from app.errors import DatabaseUnavailable, RateLimited
 
 _DAYS = 30  # of a month, roughly
-_BLOCK = 10  # calls reserved at once: a crash over-counts by less than this
 MINUTE = 62.0
 """Seconds: the provider counts when a call arrives, and the first of a minute may be under way longer than the last."""
 
@@ -87,7 +86,7 @@ class CallBudget:
             return
         month = self._turn_month()
         if not self._in_hand:
-            self._reserve(month, min(_BLOCK, self.per_month - self._reserved))
+            self._reserve(month, min(1, self.per_month - self._reserved))
         if not self._in_hand:
             raise RateLimited(
                 f"{self._source}: this month's {self.per_month} calls are spent; the next month starts in"

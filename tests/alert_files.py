@@ -26,6 +26,16 @@ def alert(number: int, symbol: str = "BTC", rule: str = "price-2pct-5m") -> Aler
     return Alert(f"{number // 2:012x}", state, FIRST + timedelta(seconds=number), symbol, rule, terms)
 
 
+def alerts(*numbers: int) -> list[Alert]:
+    """Those alerts."""
+    return [alert(number) for number in numbers]
+
+
+def actions(logs: list[dict[str, Any]]) -> list[Any]:
+    """What was logged, by the names for machines."""
+    return [entry["action"] for entry in logs]
+
+
 def lines(*numbers: int) -> list[str]:
     """Those alerts, as they have to stand in the file."""
     return [alert(number).line for number in numbers]

@@ -129,7 +129,14 @@ class _Reading:
             published = self.published(term.name)
             return "unknown" if published is None else f"{published:f}"
         computed = term.value(self)
-        return "unknown" if computed is None else f"{Decimal(f'{computed:.8g}'):f}"
+        return "unknown" if computed is None else _eight_digits(computed)
+
+
+def _eight_digits(value: float) -> str:
+    """Rounded to 8 significant digits, half to even, without an exponent and without zeros that say nothing."""
+    # By way of 14 digits, where a binary mean of decimal prices is a decimal again: 53076.1475, and not a bit less.
+    exact = Decimal(f"{value:.14g}")
+    return f"{Decimal(f'{exact:.8g}').normalize():f}"
 
 
 def _next(rule: Rule, episode: Episode | None, reading: _Reading, holds: bool | None) -> Episode | None:

@@ -5,6 +5,7 @@ Values are floats or None, which is *unknown*; truth is three-valued as in SQL. 
 
 from __future__ import annotations
 
+import math
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -136,6 +137,8 @@ class Arithmetic(Value):
         yield from self.right.terms()
 
 
+_SAME = 1e-12  # far more than arithmetic errs by, far less than a price can tell
+
 _COMPARISON: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -156,7 +159,10 @@ class Comparison(Condition):
 
     def holds(self, reading: Reading) -> bool | None:
         left, right = self.left.value(reading), self.right.value(reading)
-        return None if left is None or right is None else _COMPARISON[self.sign](left, right)
+        if left is None or right is None:
+            return None
+        # In binary 102 / 100 - 1 is a little more than 2 %: what differs by no more than that is equal.
+        return _COMPARISON[self.sign](left, left if math.isclose(left, right, rel_tol=_SAME) else right)
 
     def terms(self) -> Iterator[Term]:
         yield from self.left.terms()

@@ -57,8 +57,8 @@ _ASK_FOR = {
 _ADVICE: Mapping[Decimal | int | None, str] = {
     10002: "the API key is missing or wrong; check COINGECKO_API_KEY",
     10005: "this is not part of your plan; check COINGECKO_PLAN, or change the plan",
-    10010: "the key is one of a pro plan; set COINGECKO_PLAN=pro",
-    10011: "the key is one of the demo plan; set COINGECKO_PLAN=demo",
+    10010: "the key is one of a pro plan; set COINGECKO_PLAN=pro, and look at COINGECKO_BASE_URL",
+    10011: "the key is one of the demo plan; set COINGECKO_PLAN=demo, and look at COINGECKO_BASE_URL",
     10012: "the time range is longer than your plan allows; shorten it, or change the plan",
 }
 

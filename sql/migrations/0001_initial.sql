@@ -196,7 +196,7 @@ CREATE TABLE provider_calls (
     calls  integer NOT NULL,
     PRIMARY KEY (source, month)
 );
-COMMENT ON TABLE provider_calls IS 'Calls spent against a provider''s monthly limit, reserved in small blocks before they are made.';
+COMMENT ON TABLE provider_calls IS 'Calls spent against a provider''s monthly limit, each reserved before it is made.';
 COMMENT ON COLUMN provider_calls.source IS 'The provider.';
 COMMENT ON COLUMN provider_calls.month IS 'The first day of the month, UTC.';
 COMMENT ON COLUMN provider_calls.calls IS 'Calls reserved in it so far.';

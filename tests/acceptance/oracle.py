@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
-from math import fsum
 
 from tests.acceptance.scripted import Row
 
@@ -38,17 +37,14 @@ def expected_lines(replies: Iterable[list[Row]]) -> list[str]:
                 firing ^= {key}
                 state = "FIRING" if off else "RESOLVED"
                 time = row.time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-                terms = f"{name}={value} avg({name},5m)={eight_digits(values)}"
+                terms = f"{name}={value} avg({name},5m)={eight_digits(mean)}"
                 lines.append(f"{time} {state} {row.symbol} {rule} {terms}")
     return lines
 
 
-def eight_digits(values: list[str]) -> str:
-    """Their mean, rounded to 8 significant digits, without an exponent and without zeros that say nothing.
-
-    In binary arithmetic as the product's: a mean that lies exactly between two of 8 digits is rounded as its nearest
-    float is.
-    """
-    mean = fsum(map(float, values)) / len(values)
-    text = f"{Decimal(f'{mean:.8g}'):f}"
+def eight_digits(mean: Fraction) -> str:
+    """Rounded to 8 significant digits, half to even, without an exponent and without zeros that say nothing."""
+    exact = Decimal(mean.numerator) / Decimal(mean.denominator)
+    rounded = exact.quantize(Decimal(1).scaleb(exact.adjusted() - 7), ROUND_HALF_EVEN)
+    text = f"{rounded:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -61,6 +61,25 @@ def test_one_line_on_firing_one_on_resolving_none_between() -> None:
     assert alerts[0].id == alerts[1].id
 
 
+def test_exactly_two_percent_is_not_more_than_two_percent() -> None:
+    for mean, now in (("100", "102"), ("50", "51"), ("1.0", "1.02"), ("0.005", "0.0051"), ("100", "98"), ("50", "49")):
+        assert feed(Checker(DEFAULT_RULES), *calm(10, mean), tick(600, now, volume="1020")) == []
+
+
+def test_a_mean_between_two_of_eight_digits_is_rounded_to_the_even_one() -> None:
+    checker = Checker(DEFAULT_RULES)
+    feed(checker, *[tick(60 * m, p) for m, p in enumerate(["53076.14", "53076.15", "53076.15", "53076.15"])])
+    [alert] = feed(checker, tick(240, "60000"))
+    assert dict(alert.terms)["avg(price,5m)"] == "53076.148"  # 53076.1475 in full
+
+
+def test_zeros_that_rounding_leaves_are_not_written() -> None:
+    checker = Checker(DEFAULT_RULES)
+    feed(checker, *[tick(60 * m, p) for m, p in enumerate(["65670.11", "65670.12", "65670.12", "65670.129"])])
+    [alert] = feed(checker, tick(240, "70000"))
+    assert dict(alert.terms)["avg(price,5m)"] == "65670.12"  # 65670.11975 in full
+
+
 def test_it_takes_more_than_two_percent_up_or_down() -> None:
     assert feed(Checker(DEFAULT_RULES), *calm(10), tick(600, "101.9999", volume="980.0001")) == []
     assert len(feed(Checker(DEFAULT_RULES), *calm(10), tick(600, "102.0001", volume="979.9999"))) == 2
