@@ -127,9 +127,8 @@ class AlertsFile:
                 else:
                     for chunk in _chunks(alerts):
                         lines = self._journal.unsettled(line_of(alert) for alert in chunk)
-                        late = {line.key: line for line in lines if line.key not in self._waiting}
-                        missing += len(late)
-                        self._waiting |= late
+                        missing += len(lines)
+                        self._waiting |= {line.key: line for line in lines if line.key not in self._waiting}
                         if not self._flush() and len(self._waiting) >= _WAITING_AT_MOST:
                             return missing
                 self.behind = False
@@ -259,7 +258,7 @@ class AlertsFile:
             self.trouble = None
             waited = self.written - self._written_before
             self._log.info(
-                f"{self._path} can be written again; {waited} alerts that waited are in it now.",
+                f"{self._path} can be written again; alerts that waited and are in it now: {waited}.",
                 action="alerts_file_works",
                 written=waited,
             )

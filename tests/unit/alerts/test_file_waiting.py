@@ -80,7 +80,7 @@ def test_the_log_says_once_why_lines_wait_and_once_how_many_did(
     assert actions(logs) == ["alerts_file_failed", "alerts_file_works"]
     assert advice in logs[0]["event"]
     assert str(desk.path) in logs[0]["event"]
-    assert "5 alerts that waited" in logs[1]["event"]
+    assert "are in it now: 5." in logs[1]["event"]
     assert written(desk.path) == lines(*range(6))
 
 

@@ -121,7 +121,7 @@ def test_a_line_torn_by_a_kill_is_mended_in_the_file_that_was_moved_to_another_f
     kill_at("in-the-line", file, faults, (1, 2, 3))
     desk.kill(file)
     moved_to_the_old_folder(desk.path)
-    desk.open().catch_up(alerts(0, 1, 2, 3))
+    assert desk.open().catch_up(alerts(0, 1, 2, 3)) == 2, "1 was whole"
     old = (desk.path.parent / "old" / "alerts.txt.1").read_text()
     assert old + desk.path.read_text() == "".join(f"{line}\n" for line in lines(0, 1, 2, 3))
 
