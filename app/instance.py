@@ -20,7 +20,10 @@ def instance_lock(data_dir: Path) -> Iterator[None]:
         data_dir.mkdir(parents=True, exist_ok=True)
         file = (data_dir / LOCK).open("a+", encoding="ascii", errors="replace")
     except OSError as error:
-        raise CannotWrite(f"DATA_DIR={data_dir}: cannot be written ({error.strerror}: {error.filename})") from error
+        raise CannotWrite(
+            f"DATA_DIR={data_dir}: cannot be written ({error.strerror}: {error.filename}); it has to be a folder that"
+            " this user may write to"
+        ) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

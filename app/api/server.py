@@ -36,6 +36,8 @@ def serve(app: Edge, listeners: Sequence[socket], parent_fd: int | None = None) 
         limit_concurrency=512,
     )
     _Server(config).run(list(listeners))
+    # Not by way of Python's own end: it takes the handler away, and the timer that is running would then kill us.
+    _end()
 
 
 class _Server(uvicorn.Server):

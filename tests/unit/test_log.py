@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,10 @@ import pytest
 
 from app import log
 from app.errors import CannotWrite
+from tests.clock import FakeClock
 from tests.conftest import Logged
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 class Screen(Logged):
@@ -175,3 +180,164 @@ def test_after_silence_nothing_is_said(screen: Screen, tmp_path: Path) -> None:
     logging.getLogger("some.library").error("Too late.")
     assert screen.read_new() == ""
     assert (tmp_path / "log").read_text() == ""
+
+
+# One message a kind and a minute.
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def limited(screen: Screen, clock: FakeClock) -> Screen:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stderr", screen)
+        log.configure("debug", "json", clock=clock)
+    return screen
+
+
+def away(number: int, purpose: str = "writer") -> None:
+    log.get("app.db").warning(f"Away, {number}.", action="database_away", purpose=purpose)
+
+
+def heard(screen: Screen) -> list[tuple[str, int]]:
+    """What was said since the last look, and how many like it were left out."""
+    return [(line["event"], line.get("left_out", 0)) for line in objects(screen.read_new())]
+
+
+def test_of_one_kind_one_a_minute_is_said_and_the_next_says_how_many_were_left_out(
+    limited: Screen, clock: FakeClock
+) -> None:
+    for number in range(9):
+        away(number)
+        clock.advance(7)
+    assert heard(limited) == [("Away, 0.", 0)]
+    away(9)
+    assert heard(limited) == [("Away, 9.", 8)]
+    clock.advance(60)
+    away(10)
+    assert heard(limited) == [("Away, 10.", 0)]
+
+
+def test_the_last_word_on_a_fault_is_said_when_its_minute_is_over_with_its_own_time(
+    limited: Screen, clock: FakeClock
+) -> None:
+    logger = log.get("app.db")
+    away(1)
+    logger.info("Back.", action="database_back")
+    away(2)
+    away(3)
+    assert heard(limited) == [("Away, 1.", 0), ("Back.", 0)]
+    clock.advance(59.9)
+    logger.info("A minute's summary.", action="summary")
+    assert heard(limited) == [("A minute's summary.", 0)]
+    clock.advance(0.2)
+    logger.info("A minute's summary.", action="summary")
+    late, summary = objects(limited.read_new())
+    assert (late["event"], late["left_out"], late["level"]) == ("Away, 3.", 1, "warning")
+    assert late["timestamp"] < summary["timestamp"]
+    away(4)
+    clock.advance(61)
+    logger.debug("Anything.", action="test")
+    assert heard(limited) == [("Away, 4.", 0), ("Anything.", 0)]
+
+
+def test_a_message_of_another_kind_is_never_left_out(limited: Screen) -> None:
+    db, other = log.get("app.db"), log.get("app.store")
+    for _ in range(2):
+        away(1)
+        away(1, purpose="upkeep")
+        db.error("Away.", action="database_away", purpose="writer")
+        db.warning("Refused.", action="database_refused", purpose="writer")
+        other.warning("Away.", action="database_away", purpose="writer")
+        for field in ("source", "market", "symbol", "field", "rule", "channel", "task", "path"):
+            db.warning("Away.", action="database_away", **{field: "x"})
+    assert len(heard(limited)) == 5 + 8
+
+
+def test_information_is_never_left_out(limited: Screen) -> None:
+    for level in ("debug", "info") * 20:
+        getattr(log.get("app.db"), level)("The database is back.", action="database_back", purpose="writer")
+    assert len(heard(limited)) == 40
+
+
+def test_what_libraries_repeat_is_left_out_too(limited: Screen, clock: FakeClock) -> None:
+    logger = logging.getLogger("some.library")
+    for number in range(5):
+        logger.warning("Connection %d is lost", number)
+    logger.warning("Pool is full")
+    clock.advance(61)
+    logger.warning("Connection %d is lost", 5)
+    assert heard(limited) == [
+        ("Connection 0 is lost", 0),
+        ("Pool is full", 0),
+        ("Connection 5 is lost (4 more like it were left out)", 0),
+    ]
+
+
+def test_an_error_that_was_left_out_keeps_its_traceback(limited: Screen, clock: FakeClock) -> None:
+    for key in ("first", "second"):
+        try:
+            {}[key]
+        except KeyError:
+            log.get("app").exception("It broke.", action="broke")
+    clock.advance(61)
+    log.get("app").info("Go on.", action="test")
+    first, second, _ = objects(limited.read_new())
+    assert "KeyError: 'first'" in first["exception"]
+    assert "KeyError: 'second'" in second["exception"]
+
+
+def test_what_is_remembered_of_messages_is_bounded(
+    limited: Screen, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "_KINDS_AT_MOST", 10)
+    (limiter,) = logging.getLogger().handlers[0].filters
+    assert isinstance(limiter, log._Limiter)
+    for number in range(100):
+        for _ in range(2):
+            log.get("app").warning("Lost.", action="value_lost", symbol=f"S{number}")
+        assert len(limiter._said) <= 10
+    said = heard(limited)
+    assert len(said) >= 190, "what had to make room has been said"
+    clock.advance(61)
+    log.get("app").info("Go on.", action="test")
+    clock.advance(61)
+    log.get("app").info("Go on.", action="test")
+    assert limiter._said == {}
+
+
+def test_file_and_screen_show_the_same(screen: Screen, clock: FakeClock, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stderr", screen)
+        log.configure("info", "json", tmp_path / "log", clock)
+    for number in range(3):
+        away(number)
+    clock.advance(61)
+    log.get("app").info("Go on.", action="test")
+    in_file = objects((tmp_path / "log").read_text())
+    assert [(line["event"], line.get("left_out", 0)) for line in in_file if line["level"] == "warning"] == heard(screen)
+    assert [line["event"] for line in in_file] == ["Away, 0.", "Away, 2.", "Go on."]
+
+
+def test_threads_that_complain_at_once_are_heard_once(limited: Screen) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(away, range(400)))
+    assert len(heard(limited)) == 1
+
+
+def test_each_warning_of_a_file_has_an_action_of_its_own() -> None:
+    """Two that share one would hide each other for a minute."""
+    seen: set[tuple[object, ...]] = set()
+    for path in sorted((REPOSITORY / "app").rglob("*.py")):
+        for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
+            if isinstance(call.func, ast.Attribute) and call.func.attr in ("warning", "error", "exception"):
+                given = {keyword.arg: keyword.value for keyword in call.keywords}
+                action = given.get("action")
+                if isinstance(action, ast.Constant):
+                    kind = (path, call.func.attr, action.value, *sorted(given.keys() & set(log._WHOSE)))
+                    assert kind not in seen, f"{path}:{call.lineno}"
+                    seen.add(kind)
+    assert len(seen) > 10
