@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
+
+_LEAP = timedelta(minutes=10)
 
 
 class Clock(Protocol):
@@ -35,3 +37,26 @@ class SystemClock:
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
         return event.wait(max(0.0, seconds))
+
+
+class TheirClock:
+    """What another machine's clock says, told by its dated replies. For one thread at a time.
+
+    A date that leaps ahead of both our clock and what its last one led us to expect is taken for a mistake, until the
+    next one agrees with it: once something from such a future is taken for true, all that comes after it is late.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last: tuple[datetime, float] | None = None
+
+    def read(self, date: datetime | None) -> datetime | None:
+        """The time there, by a reply's date; None where it has none."""
+        if date is None:
+            return None
+        now = self._clock.monotonic()
+        last, self._last = self._last, (date, now)
+        if last is None or date - self._clock.now() <= _LEAP:
+            return date
+        passed = timedelta(seconds=now - last[1])
+        return date if date - last[0] <= passed + _LEAP else last[0] + passed

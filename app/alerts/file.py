@@ -45,6 +45,7 @@ class AlertsFile:
         self._in_use = False
         self._waiting: dict[tuple[str, str], Line] = {}
         self._unsettled: Intent | None = None  # a write of which we do not know how far it got
+        self._latest: int | None = None  # when the newest alert was accepted that is written, by our clock then
         self._written_before = 0  # when the trouble began
         self._log = log.get(__name__)
         self.written = 0
@@ -98,6 +99,13 @@ class AlertsFile:
         with self._lock:
             through = self._journal.through
         return None if through is None else min(from_microseconds(through), self._clock.now()) - _MARGIN
+
+    @property
+    def ago(self) -> timedelta | None:
+        """The same as a time from now, for a database whose clock is far from ours: the earlier of the two holds."""
+        with self._lock:
+            through = self._journal.through
+        return None if through is None else self._clock.now() - from_microseconds(through) + _MARGIN
 
     def write(self, alerts: Sequence[Alert]) -> None:
         """Append these alerts, now if possible. They have to be committed to the database before."""
@@ -165,6 +173,7 @@ class AlertsFile:
         try:
             self._attach()
             self._write_waiting()
+            self._follow_clock()
         except OSError as error:
             self._fail(explain(error, self._path))
             return False
@@ -188,6 +197,7 @@ class AlertsFile:
         if not self._journal.is_open:
             self._journal.open(beside_lines=holds_lines(self._path))
             self._unsettled = self._journal.intent() or self._unsettled
+            self._latest = self._journal.through
         self._file.attach()
         if self._unsettled is not None:
             self._settle(self._unsettled)
@@ -227,8 +237,16 @@ class AlertsFile:
                 missing=len(missing),
             )
 
+    def _follow_clock(self) -> None:
+        """Where our clock was set back, forget the later time by it: what comes now was recorded before that."""
+        now = microseconds(self._clock.now())
+        if self._latest is not None and self._latest > now:
+            self._journal.accepted_until(now)
+            self._latest = now
+
     def _mark(self, lines: Sequence[Line]) -> None:
         self._journal.mark(lines)
+        self._latest = max((line.accepted for line in lines if line.accepted is not None), default=self._latest)
         self._unsettled = None
         self._forget(lines)
         self.written += len(lines)

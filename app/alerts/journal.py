@@ -226,6 +226,11 @@ class Journal:
             found: int | None = db.execute("SELECT through FROM about").fetchone()[0]
         return found
 
+    def accepted_until(self, time: int) -> None:
+        """Nothing was accepted after this time, whatever was said before: the clock was ahead then."""
+        with self._transaction() as db:
+            db.execute("UPDATE about SET through = ? WHERE through > ?", (time, time))
+
     def _connect(self, beside_lines: bool) -> None:
         db = sqlite3.connect(self.path, timeout=0.5, isolation_level=None, check_same_thread=False)
         self._db = db
