@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import math
-import random
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app import log
+from app.breaker import FAILURES, Breaker, jittered
 from app.clock import Clock
-from app.errors import ProviderRefused, ProviderUnavailable, RateLimited, Stopping
+from app.errors import (
+    DatabaseRefused,
+    DatabaseUnavailable,
+    Deposed,
+    ProviderRefused,
+    ProviderUnavailable,
+    RateLimited,
+    Stopping,
+)
 from app.intake import Intake
 from app.model import Batch, Instrument
 from app.sources.base import Source
 from app.status import SourceState
 from app.watch import Entry
 
-_BACKOFF_FIRST, _BACKOFF_LONGEST = 0.5, 60.0  # seconds, after the second failure in a row and at most
 _LIMITED_FIRST, _LIMITED_LONGEST = 5.0, 300.0  # seconds, where a 429 does not say how long
 _RETRY_AFTER_LONGEST = 900.0  # seconds: a provider that asks for a day is asked again sooner, gently
+_WINDOWS_AGAIN = 1.0  # seconds until the database is asked again for what has to be known before the first call
 _REFUSED = 900.0  # seconds until a refusal is looked at again
 
 
@@ -43,7 +51,8 @@ class Fetcher:
     """Asks one source for its instruments on a fixed cadence, and hands every reply to the intake.
 
     The cadence comes from the monotonic clock. A round that takes longer than its turn is counted, and the turns it
-    missed are skipped, never made up for. One failure delays nothing; the back-off grows with those in a row.
+    missed are skipped, never made up for. A few failures delay nothing; after many in a row (``app.breaker``) one call
+    now and then asks whether the provider is back.
     """
 
     def __init__(
@@ -61,6 +70,7 @@ class Fetcher:
         self._next = 0  # the chunk to ask for; not the first where a limit broke off the last round
         self._lost: set[tuple[str, str]] = set()
         self._limited_in_a_row = 0
+        self._breaker = Breaker()
         self._log = log.get(__name__).bind(source=source.name)
         self.health = Health()
         self.interval = tick_seconds
@@ -77,31 +87,61 @@ class Fetcher:
     def _resolve(self) -> None:
         """Learn what the watch list entries mean to the provider. It may have to be asked for that."""
         instruments = self.source.resolve(self._entries)
+        # Nothing is polled before this has worked: the windows have to be warm, and the database is where they are.
         self._intake.watch(self.source.name, instruments)
         self._chunks = self.source.chunks(instruments)
         self.health.symbols = len(instruments)
 
     def _round(self) -> float:
         """One call for each chunk. Returns the seconds for which the source is to be left alone then."""
-        failure: ProviderUnavailable | None = None
         try:
             if not self._chunks:
                 self._resolve()
             self.interval = self.source.interval(self._tick_seconds, len(self._chunks))
-            while self._next < len(self._chunks) and not self._stop.is_set():
-                failure = self._ask(self._chunks[self._next]) or failure
-                self._next += 1
-            self._next = 0
+            failure, answered = self._ask_all()
         except RateLimited as error:
             return self._limited(error)
         except ProviderRefused as error:
             return self._refused(error)
         except ProviderUnavailable as error:
-            return self._failed(error)
-        if failure is not None:
-            return self._failed(failure)
-        self._worked()
+            return self._unanswered(error)
+        except (DatabaseUnavailable, DatabaseRefused) as error:
+            # What libpq says names hosts and users: that is for the log, and not for the API.
+            unsaid = DatabaseUnavailable("the database does not answer")
+            self._fall("starting", f"The windows of {self.source.name} cannot be read yet: {error}.", unsaid)
+            return _WINDOWS_AGAIN
+        except Deposed as error:
+            self._log.warning(f"{self.source.name} is not asked any more: {error}.", action="not_asked")
+            self._stop.set()
+            return 0.0
+        if failure is None:
+            self._worked()
+        elif not answered:
+            return self._unanswered(failure)
+        else:  # the provider is there; what it does not answer is asked for again at its turn
+            self._failed(failure)
         return 0.0
+
+    def _ask_all(self) -> tuple[ProviderUnavailable | None, bool]:
+        """Ask for the chunks, from where the last round ended early. The last failure, and whether any was answered.
+
+        With the breaker open the first call is a probe, and where it fails the only one; the next asks for another
+        chunk, in case it is this one that the provider cannot serve.
+        """
+        failure, answered = None, False
+        while self._next < len(self._chunks) and not self._stop.is_set():
+            error = self._ask(self._chunks[self._next])
+            self._next += 1
+            if error is None:
+                answered = True
+                self._breaker.worked()
+                continue
+            failure = error
+            if not self._breaker.is_closed:
+                self._next %= len(self._chunks)
+                return failure, answered
+        self._next = 0
+        return failure, answered
 
     def _ask(self, chunk: Sequence[Instrument]) -> ProviderUnavailable | None:
         """One call. A failure that is this call's own is returned: the other chunks are asked all the same."""
@@ -121,9 +161,13 @@ class Fetcher:
             self._intake.accept(batch)
         except Stopping as error:
             self._log.error(
-                f"The last reply's {len(batch.ticks)} ticks are not stored: the database is away ({error}).",
-                action="batch_not_accepted",
+                f"The last reply's {len(batch.ticks)} ticks are lost: {error}.", action="batch_not_accepted"
             )
+        except Deposed as error:
+            self._log.warning(
+                f"The last reply's {len(batch.ticks)} ticks are not stored: {error}.", action="batch_not_accepted"
+            )
+            self._stop.set()
 
     def _next_turn(self, due: float, pause: float) -> float:
         """The next turn of the cadence that lies ahead and after the pause."""
@@ -148,18 +192,26 @@ class Fetcher:
             )
         health.state, health.reason, health.consecutive_failures, self._limited_in_a_row = "ok", "", 0, 0
 
-    def _failed(self, error: ProviderUnavailable) -> float:
+    def _failed(self, error: ProviderUnavailable) -> None:
         self._fall("failing", f"{error}; asking again.", error)
-        in_a_row = self.health.consecutive_failures
-        if in_a_row == 1:
-            return 0.0
-        return _jittered(min(_BACKOFF_LONGEST, _BACKOFF_FIRST * 2.0 ** min(in_a_row - 2, 30)))
+
+    def _unanswered(self, error: ProviderUnavailable) -> float:
+        self._failed(error)
+        was_closed = self._breaker.is_closed
+        pause = self._breaker.failed()
+        if was_closed and pause:
+            self._log.warning(
+                f"{self.source.name} has failed {FAILURES} times in a row; from now on a single call, now and then,"
+                " shows whether it is back.",
+                action="source_given_up",
+            )
+        return pause
 
     def _limited(self, error: RateLimited) -> float:
         self._limited_in_a_row += 1
         wait = error.retry_after
         if wait is None or wait < 1:  # a provider that says 0 is not to be asked at every turn
-            wait = _jittered(min(_LIMITED_LONGEST, _LIMITED_FIRST * 2.0 ** min(self._limited_in_a_row - 1, 30)))
+            wait = jittered(min(_LIMITED_LONGEST, _LIMITED_FIRST * 2.0 ** min(self._limited_in_a_row - 1, 30)))
         wait = min(wait, _RETRY_AFTER_LONGEST)
         self._fall("limited", f"{error}; next call in {wait:.0f} s.", error)
         return wait
@@ -197,8 +249,3 @@ class Fetcher:
                     f"The {field} of {symbol} can be used again.", action="value_back", symbol=symbol, field=field
                 )
         self._lost = lost | {key for key in self._lost if key[0] not in asked}
-
-
-def _jittered(seconds: float) -> float:
-    """Half to all of it, so that many who wait do not come back at once."""
-    return seconds * random.uniform(0.5, 1.0)  # noqa: S311  not a secret

@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import re
 import time
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,17 +14,18 @@ from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import getproxies
 
 import requests
 import urllib3
 
 from app import __version__, decode
-from app.clock import Clock
+from app.clock import Clock, TheirClock
 from app.deadline import CONNECT_SECONDS, STALL_SECONDS, DeadlineAdapter, deadline
-from app.errors import ProviderRefused, ProviderUnavailable, RateLimited
+from app.errors import ConfigurationError, ProviderRefused, ProviderUnavailable, RateLimited
 
 DEADLINE_SECONDS = 10.0
-MOST_BYTES = 16 * 2**20  # decompressed; the largest reply we ask for, a list of 18,000 coins, has one
+MOST_BYTES = 3 * 2**20  # decompressed; the largest reply we ask for, a list of 18,000 coins, has one
 _ERROR_BYTES = 16 * 2**10  # of an error page: its status has said it all
 _CHUNK_BYTES = 64 * 2**10
 KEEP_SECONDS = 4.0  # a connection: many servers hang up after five idle seconds, and a call just then is lost
@@ -54,7 +56,8 @@ class Reply:
 class Http:
     """Asks one provider, for one thread at a time.
 
-    ``root`` is its address without a slash at the end; ``secret_headers`` go with each call and into no text.
+    ``root`` is its address without a slash at the end; ``secret_headers`` go with each call and into no text. Raises
+    ConfigurationError for a proxy in the environment that is none.
     """
 
     def __init__(
@@ -70,11 +73,14 @@ class Http:
     ) -> None:
         self.root = root
         self._provider, self._clock, self._refusal = provider, clock, refusal
+        self._their_clock = TheirClock(clock)
         self._deadline_seconds, self._most_bytes = deadline_seconds, most_bytes
         self._host = urlsplit(root).hostname or root
         # A proxy has no business with an address on this very machine, whatever the environment says.
         self._proxies = {"no_proxy": self._host} if _is_loopback(self._host) else None
         self._secrets = [secret for secret in (secret_headers or {}).values() if secret]
+        if self._proxies is None:
+            self._secrets += _told_to_proxies()
         self._session = _session(secret_headers or {})
         self._last_call = 0.0
 
@@ -89,7 +95,7 @@ class Http:
         """
         status, headers, body = self._exchange(self.url(path, query))
         received_at = self._clock.now()
-        date = _http_date(headers.get("Date"))
+        date = self._their_clock.read(_http_date(headers.get("Date")))
         if status != 200:
             raise self._error(status, headers, body, date or received_at)
         try:
@@ -119,7 +125,7 @@ class Http:
         except (OSError, urllib3.exceptions.HTTPError) as error:
             raise ProviderUnavailable(
                 f"{self._provider}: no complete reply from {self._host} after {time.monotonic() - start:.1f} s"
-                f" ({self._printable(_root_of(error))})"
+                f" ({self._printable(_without_users(_root_of(error)))})"
             ) from None
         finally:
             self._last_call = time.monotonic()
@@ -138,7 +144,8 @@ class Http:
                 raise
         if wanted and len(body) > limit:
             raise ProviderUnavailable(f"{self._provider}: the reply has more than {limit} bytes")
-        return bytes(body[:limit])
+        del body[limit:]
+        return bytes(body)
 
     def _error(
         self, status: int, headers: Mapping[str, str], body: bytes, now: datetime
@@ -177,7 +184,8 @@ def retry_after(value: str | None, now: datetime) -> float | None:
     """The seconds that a Retry-After header asks for, as a number or a date; None for what makes no sense."""
     if value is None:
         return None
-    if re.fullmatch(r"[0-9]{1,9}", value.strip()):
+    value = value.strip()
+    if re.fullmatch(r"[0-9]{1,9}", value):
         return float(value)
     date = _http_date(value)
     return (date - now).total_seconds() if date is not None and date >= now else None
@@ -204,6 +212,33 @@ def _session(secret_headers: Mapping[str, str]) -> requests.Session:
     return session
 
 
+def _told_to_proxies() -> list[str]:
+    """Passwords of the environment's proxies, as they are written and sent: a proxy may repeat them, as others do."""
+    told: list[str] = []
+    for kind, proxy in getproxies().items():
+        if kind not in ("http", "https", "all"):
+            continue
+        address = proxy if "://" in proxy else f"http://{proxy}"
+        try:
+            parts = urlsplit(address)
+            good = bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            good = False
+        if not good:
+            raise ConfigurationError(
+                f"{kind.upper()}_PROXY=********: should be http://host:port, or http://user:password@host:port"
+            )
+        user, password = requests.utils.get_auth_from_url(address)
+        sent = b64encode(f"{user}:{password}".encode()).decode().rstrip("=")
+        told += [sent, password, quote(password, safe="")] if password else []
+    return told
+
+
+def _without_users(text: str) -> str:
+    """The libraries' texts repeat the address of a proxy that is of no use to them, with its user and password."""
+    return re.sub(r"(?<!\S)\S*@", "********@", text)
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -222,7 +257,7 @@ def _http_date(value: str | None) -> datetime | None:
 def _root_of(error: BaseException) -> str:
     """The innermost cause: what requests and urllib3 put around it repeats the address, and little else."""
     while True:
-        inside = (getattr(error, "reason", None), *error.args)
+        inside = (error.__cause__, getattr(error, "reason", None), *error.args)
         cause = next((cause for cause in inside if isinstance(cause, BaseException)), None)
         if cause is None:
             return str(error) or type(error).__name__

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import socketserver
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -45,17 +46,25 @@ class Provider:
 
 
 @contextmanager
-def serving(*answers: Answer) -> Iterator[Provider]:
-    """Run a provider; when left, its port and its threads are gone."""
+def serving(*answers: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Provider]:
+    """Run a provider, with ``tls`` under https; when left, its port and its threads are gone."""
     closing = threading.Event()
     open_sockets: set[socket.socket] = set()
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             provider.connections += 1
-            open_sockets.add(self.request)
-            # The client may leave whenever it likes.
-            with suppress(OSError), self.request.makefile("rb") as reader:
+            # The client may leave whenever it likes, also because of our certificate.
+            with suppress(OSError):
+                if tls is not None:
+                    self.request.settimeout(5)  # for a client that only connects
+                    self.request = tls.wrap_socket(self.request, server_side=True)
+                    self.request.settimeout(None)
+                open_sockets.add(self.request)
+                self.converse()
+
+        def converse(self) -> None:
+            with self.request.makefile("rb") as reader:
                 while not closing.is_set() and (request_line := reader.readline()):
                     headers = {}
                     while (line := reader.readline().strip()) != b"":
@@ -66,9 +75,12 @@ def serving(*answers: Answer) -> Iterator[Provider]:
 
         def finish(self) -> None:
             open_sockets.discard(self.request)
+            if isinstance(self.request, ssl.SSLSocket):
+                self.request.close()
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        provider = Provider(f"http://127.0.0.1:{server.server_address[1]}", list(answers))
+        scheme = "http" if tls is None else "https"
+        provider = Provider(f"{scheme}://127.0.0.1:{server.server_address[1]}", list(answers))
         loop = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         loop.start()
         try:

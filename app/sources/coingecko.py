@@ -123,8 +123,8 @@ class CoinGecko(Source):
         self._http.close()
 
     def _get(self, path: str, query: Mapping[str, str] | None = None) -> Reply:
-        self.budget.take()
-        return self._http.get(path, query)
+        with self.budget.call():
+            return self._http.get(path, query)
 
 
 def read_prices(reply: Reply, chunk: Sequence[Instrument]) -> Batch:

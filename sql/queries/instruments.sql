@@ -12,9 +12,3 @@ WITH watched AS (
 )
 UPDATE instruments SET watched = false
 WHERE watched AND market = %(market)s AND symbol <> ALL (%(symbol)s::text[]);
-
--- name: reserve_calls
--- Count so many more calls of a source in a month; the count with them.
-INSERT INTO provider_calls AS p (source, month, calls) VALUES (%(source)s, %(month)s, %(calls)s)
-ON CONFLICT (source, month) DO UPDATE SET calls = p.calls + excluded.calls
-RETURNING calls;

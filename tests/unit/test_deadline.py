@@ -55,6 +55,16 @@ def test_a_server_that_never_ends_its_reply_is_left_in_time(answer: Answer) -> N
         assert SECONDS * 0.9 < ask(provider.root) < SECONDS + LEEWAY
 
 
+@pytest.mark.parametrize("answer", [drip(HEAD + b"X: "), hang(HEAD)])
+def test_a_call_that_took_too_long_says_that_it_was_the_time(answer: Answer) -> None:
+    with serving(answer) as provider:
+        http = Http("coingecko", provider.root, FakeClock(), deadline_seconds=SECONDS)
+        reason = r"from 127\.0\.0\.1 after \d\.\d s \((the deadline has passed|timed out)\)"
+        with pytest.raises(ProviderUnavailable, match=reason):
+            http.get("/ping")
+        http.close()
+
+
 def test_the_deadline_holds_on_a_connection_that_is_used_again() -> None:
     with serving(reply({}), drip(HEAD + b"X-Slow: ")) as provider:
         http = Http("coingecko", provider.root, FakeClock(), deadline_seconds=SECONDS)
@@ -167,6 +177,8 @@ def test_a_name_that_nobody_knows_is_said(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr("app.deadline.socket.getaddrinfo", unknown)
     http = Http("coingecko", "http://api.example.test", FakeClock())
-    with pytest.raises(ProviderUnavailable, match=r"from api\.example\.test .*Name or service not known"):
+    with pytest.raises(
+        ProviderUnavailable, match=r"from api\.example\.test .*(Name or service not known|the name has no address)"
+    ):
         http.get("/ping")
     http.close()

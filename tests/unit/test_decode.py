@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.decode import Unusable, amount, parse, unix_time
+from app.decode import MOST_PIECES, Unusable, amount, parse, unix_time
 
 NOW = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
 
@@ -100,6 +100,15 @@ def test_a_key_that_is_there_twice_loses_its_value_and_no_other() -> None:
 def test_a_body_that_is_no_json_is_a_value_error_that_says_so(body: bytes, what: str) -> None:
     with pytest.raises(ValueError, match=what):
         parse(body)
+
+
+@pytest.mark.parametrize("piece", [b"1,", b"[],", b'{"a":1},'])
+def test_a_body_with_more_values_than_memory_is_for_is_not_read(piece: bytes) -> None:
+    weight = sum(map(piece.count, (b",", b":", b"[", b"{")))
+    few, many = MOST_PIECES // weight - 1, MOST_PIECES // weight + 1
+    assert len(parse(b"[" + piece * few + b"1]")) == few + 1
+    with pytest.raises(ValueError, match="far too many values"):
+        parse(b"[" + piece * many + b"1]")
 
 
 def test_a_byte_order_mark_does_no_harm() -> None:

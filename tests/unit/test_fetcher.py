@@ -13,6 +13,8 @@ import pytest
 from app.errors import (
     ConfigurationError,
     CryptoMonitorError,
+    DatabaseUnavailable,
+    Deposed,
     ProviderRefused,
     ProviderUnavailable,
     RateLimited,
@@ -34,8 +36,14 @@ Answer = CryptoMonitorError | float | Sequence[Lost] | None
 
 
 class Ledger:
-    def reserve(self, source: str, month: date, calls: int) -> int:
-        return calls
+    def recent(self, source: str) -> list[float]:
+        return []
+
+    def spent(self, source: str, month: date) -> int:
+        return 0
+
+    def spend(self, source: str, month: date | None, keep: int) -> int:
+        return 1
 
 
 class FakeSource(Source):
@@ -49,6 +57,7 @@ class FakeSource(Source):
         self.budget = CallBudget("fake", int(limits.get("per_minute", 0)), 0, clock, Ledger())
         self.chunk_size = 10
         self.asked_at: list[float] = []
+        self.asked_for: list[list[str]] = []
         self.resolving: Callable[[], None] = lambda: None
 
     def resolve(self, entries: Iterable[Entry]) -> list[Instrument]:
@@ -60,17 +69,18 @@ class FakeSource(Source):
         return [tuple(instruments[i : i + size]) for i in range(0, len(instruments), size)]
 
     def fetch(self, chunk: Sequence[Instrument]) -> Batch:
-        self.budget.take()
-        self.asked_at.append(round(self.clock.monotonic() - 1000, 3))
-        try:
-            answer = next(self.script)
-        except StopIteration:
-            self.stop.set()
-            answer = None
-        if isinstance(answer, CryptoMonitorError):
-            raise answer
-        if isinstance(answer, float):
-            self.clock.advance(answer)
+        with self.budget.call():
+            self.asked_at.append(round(self.clock.monotonic() - 1000, 3))
+            self.asked_for.append([i.symbol for i in chunk])
+            try:
+                answer = next(self.script)
+            except StopIteration:
+                self.stop.set()
+                answer = None
+            if isinstance(answer, CryptoMonitorError):
+                raise answer
+            if isinstance(answer, float):
+                self.clock.advance(answer)
         lost = tuple(answer) if isinstance(answer, (list, tuple)) else ()
         ticks = tuple(Tick(i.symbol, NOW, Decimal(1), None, None, NOW, "fake") for i in chunk)
         return Batch("fake", NOW, ticks, lost)
@@ -124,12 +134,87 @@ def test_one_failure_delays_nothing() -> None:
     assert fetcher.health.failures == 1
 
 
-def test_the_back_off_grows_with_failures_in_a_row_and_ends_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.fetcher._jittered", lambda seconds: seconds)
-    down = [ProviderUnavailable("down")] * 10
-    _, source, _ = run([*down, None, None], tick_seconds=0.5)
+DOWN = ProviderUnavailable("down")
+
+
+@pytest.fixture
+def no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("app.breaker", "app.fetcher"):
+        monkeypatch.setattr(f"{module}.jittered", lambda seconds: seconds)
+
+
+@pytest.mark.usefixtures("no_jitter")
+def test_after_five_failures_in_a_row_it_asks_now_and_then_and_after_a_success_at_the_cadence_again() -> None:
+    fetcher, source, _ = run([*[DOWN] * 12, None, *[DOWN] * 4, None], tick_seconds=0.5)
     waits = [round(b - a, 1) for a, b in zip(source.asked_at, source.asked_at[1:], strict=False)]
-    assert waits == [0.5, 0.5, 1, 2, 4, 8, 16, 32, 60, 60, 0.5, 0.5]
+    assert waits == [0.5, 0.5, 0.5, 0.5, 1, 2, 4, 8, 16, 30, 30, 30, *[0.5] * 6]
+    assert (fetcher.health.state, fetcher.health.consecutive_failures) == ("ok", 0)
+    assert fetcher.health.overruns == 0
+
+
+@pytest.mark.usefixtures("no_jitter")
+def test_a_provider_that_is_slower_to_renew_than_the_pause_is_asked_at_its_own_pace() -> None:
+    _, source, _ = run([DOWN] * 8, floor=60)
+    assert source.asked_at == [60 * n for n in range(9)]
+
+
+def test_after_many_failures_a_single_call_shows_whether_the_provider_is_back() -> None:
+    """Of many chunks not each may have to run into its deadline first; and another one is tried each time."""
+    _, source, intake = run([*[DOWN] * 10, DOWN, DOWN, DOWN, None, None], chunk_size=1)
+    rounds = [source.asked_at.count(time) for time in dict.fromkeys(source.asked_at)]
+    assert rounds == [2, 2, 2, 2, 2, 1, 1, 1, 1, 2]
+    probes = source.asked_for[10:14]
+    assert probes == [["BTC"], ["ETH"], ["BTC"], ["ETH"]]
+    assert [batch.ticks[0].symbol for batch in intake.batches] == ["ETH", "BTC", "ETH"]
+
+
+def test_a_probe_that_is_answered_is_followed_by_the_rest_of_its_round() -> None:
+    _, source, _ = run([*[DOWN] * 10, None, None, None], chunk_size=1)
+    assert source.asked_for[10:] == [["BTC"], ["ETH"], ["BTC"], ["ETH"]]
+    assert source.asked_at[10] == source.asked_at[11]
+
+
+def test_a_limit_or_a_refusal_neither_opens_nor_closes_it() -> None:
+    limited = RateLimited("slow down", 5)
+    _, source, _ = run([*[DOWN, limited] * 4, DOWN, limited, DOWN, None], chunk_size=2)
+    waits = [b - a for a, b in zip(source.asked_at, source.asked_at[1:], strict=False)]
+    assert waits[:8] == [1, 5] * 4
+    assert waits[8] >= 1  # the fifth failure: open; limits in between do not make it forget the four before
+    assert waits[10] >= 1  # the probe got a limit, the next one failed: still open
+
+
+def test_while_some_calls_are_answered_the_provider_is_there_and_the_cadence_stays() -> None:
+    """One coin that a provider cannot serve must not cost the others their ticks."""
+    script = [answer for _ in range(20) for answer in (DOWN, None)]
+    fetcher, source, intake = run(script, chunk_size=1)
+    assert sorted(set(source.asked_at)) == list(range(21))
+    assert fetcher.health.state == "ok"  # the very last round
+    assert fetcher.health.failures == 20
+    assert len(intake.batches) == 21
+
+
+def test_a_provider_that_cannot_say_what_the_watch_list_means_is_asked_now_and_then() -> None:
+    clock, stop, intake = FakeClock(), threading.Event(), FakeIntake()
+    source = FakeSource(clock, stop, [None])
+    asked_at: list[float] = []
+
+    def resolving() -> None:
+        asked_at.append(clock.monotonic() - 1000)
+        if len(asked_at) < 12:
+            raise DOWN
+
+    source.resolving = resolving
+    Fetcher(source, ENTRIES, intake, clock, stop, 1.0).run()  # type: ignore[arg-type]
+    assert asked_at[:6] == [0, 1, 2, 3, 4, 5]
+    assert asked_at[11] - asked_at[10] >= 15
+    assert len(intake.batches) == 2
+
+
+def test_that_it_gives_a_provider_up_and_has_it_back_is_said_once(logged: Logged) -> None:
+    run([None, *[DOWN] * 9, None])
+    lines = logged.read_new().splitlines()
+    assert sum("fake has failed 5 times in a row; from now on a single call" in line for line in lines) == 1
+    assert sum("answers again; failed calls in a row: 9." in line for line in lines) == 1
 
 
 def test_a_rate_limit_is_obeyed_to_the_second_and_no_longer_than_a_quarter_of_an_hour() -> None:
@@ -240,4 +325,36 @@ def test_a_batch_that_cannot_be_stored_any_more_is_not_lost_silently(logged: Log
     clock, stop, intake = FakeClock(), threading.Event(), FakeIntake()
     intake.error = Stopping("gone")
     Fetcher(FakeSource(clock, stop, []), ENTRIES, intake, clock, stop, 1.0).run()  # type: ignore[arg-type]
-    assert "The last reply's 2 ticks are not stored" in logged.read_new()
+    assert "The last reply's 2 ticks are lost" in logged.read_new()
+
+
+def test_nothing_is_polled_before_the_windows_could_be_read() -> None:
+    clock, stop, intake = FakeClock(), threading.Event(), FakeIntake()
+    source = FakeSource(clock, stop, [None])
+    away = iter([DatabaseUnavailable("connection refused")] * 3)
+
+    def watch(market: str, instruments: Sequence[Instrument]) -> None:
+        assert not source.asked_at
+        for error in away:
+            raise error
+
+    intake.watch = watch  # type: ignore[method-assign]
+    fetcher = Fetcher(source, ENTRIES, intake, clock, stop, 60.0)  # type: ignore[arg-type]
+    fetcher.run()
+    assert len(source.asked_at) == 2
+    assert source.asked_at[0] >= 3, "a second after each vain attempt, not a turn"
+    assert fetcher.health.state == "ok"
+
+
+def test_who_is_deposed_asks_no_more() -> None:
+    for when in ("watch", "accept"):
+        clock, stop, intake = FakeClock(), threading.Event(), FakeIntake()
+
+        def deposed(*_: object) -> None:
+            raise Deposed("epoch 1 is over: another daemon leads since")
+
+        setattr(intake, when, deposed)
+        source = FakeSource(clock, stop, [None] * 9)
+        Fetcher(source, ENTRIES, intake, clock, stop, 1.0).run()  # type: ignore[arg-type]
+        assert stop.is_set()
+        assert len(source.asked_at) == (0 if when == "watch" else 1)
