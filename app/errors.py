@@ -38,6 +38,12 @@ class CannotWrite(CryptoMonitorError):
     exit_code = 73
 
 
+class SpoolFull(CryptoMonitorError):
+    """The spool holds as much as it may: nothing more is accepted, and nothing is dropped."""
+
+    exit_code = 73
+
+
 class DatabaseRefused(CryptoMonitorError):
     """The server answers and says no: wrong password, no such database or role, server too old."""
 
@@ -57,6 +63,12 @@ class Stopping(DatabaseUnavailable):
     """The database was waited for until we were told to stop."""
 
 
+class Deposed(CryptoMonitorError):
+    """Another daemon leads now: what was to be written under our epoch of the lease was not."""
+
+    exit_code = 75
+
+
 class ProviderUnavailable(CryptoMonitorError):
     """No reply, a 5xx, or a body that cannot be read. The next call may be better."""
 
@@ -74,6 +86,20 @@ class RateLimited(ProviderUnavailable):
         self.retry_after = retry_after
 
 
+class ChannelUnavailable(CryptoMonitorError):
+    """A channel's receiver did not say that it took a message; nobody knows whether it did.
+
+    ``retry_after`` is the number of seconds it asks us to wait, None where it does not say. Neither this text nor that
+    of any other error of a channel shows its address.
+    """
+
+    exit_code = 69
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 # Wait for a person: the same call will fail until a key, a plan or an address changes.
 
 
@@ -83,8 +109,18 @@ class ProviderRefused(CryptoMonitorError):
     exit_code = 78  # of ``doctor``: it ends nothing else
 
 
+class ChannelRefused(CryptoMonitorError):
+    """A channel's receiver wants nothing from us, or is one that nothing may be sent to: what to change."""
+
+    exit_code = 78
+
+
 # Skip: one value or row is bad, the rest goes on.
 
 
 class DataRefused(CryptoMonitorError):
     """The database will not take this very row, whatever is tried."""
+
+
+class MessageRefused(CryptoMonitorError):
+    """A channel's receiver will not take this very message; it may take others."""

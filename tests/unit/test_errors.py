@@ -14,6 +14,7 @@ from app import errors
         (errors.SchemaTooNew, 78),
         (errors.AlreadyRunning, 75),
         (errors.CannotWrite, 73),
+        (errors.SpoolFull, 73),
         (errors.DatabaseRefused, 69),
         (errors.DatabaseUnavailable, 69),
     ],
