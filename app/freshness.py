@@ -47,6 +47,8 @@ def look(data_dir: str | os.PathLike[str], now: datetime) -> tuple[dict[str, Any
 
 
 def _reasons(status: dict[str, Any], now: datetime) -> list[str]:
+    if status["state"] == "standing by":
+        return []  # healthy: that is what it is for
     if status["state"] != "running":
         return [f"the daemon is {status['state']}"]
     allowed = max(LEAST_PATIENCE_SECONDS, 3 * status["interval_seconds"])
@@ -57,7 +59,8 @@ def _reasons(status: dict[str, Any], now: datetime) -> list[str]:
         if abs(age) <= allowed:
             return []
         found = f"the last new tick arrived {_when(age)}; {allowed:.0f} s are allowed"
-    return [found, *_troubles(status["sources"])]
+    stopped = status["spool"]["polling_stopped"]
+    return [found, *([stopped] if stopped else []), *_troubles(status["sources"])]
 
 
 def _troubles(sources: dict[str, Any]) -> list[str]:

@@ -18,7 +18,7 @@ def main() -> int:
     if reasons:
         sys.stdout.write("Not healthy: " + "; ".join(reasons) + ".\n")
         return 1
-    sys.stdout.write("Healthy: the daemon runs, and new ticks arrive.\n")
+    sys.stdout.write("Healthy: the daemon runs, and new ticks arrive or it stands by.\n")
     return 0
 
 

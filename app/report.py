@@ -10,21 +10,39 @@ from pathlib import Path
 
 from app import __version__, log, status
 from app.alerts.file import AlertsFile
+from app.backlog import Backlog
+from app.calls import CallLedger
+from app.channels.delivery import Delivery, Health
 from app.clock import Clock
 from app.errors import CannotWrite
 from app.fetcher import Fetcher
-from app.intake import Intake
+from app.intake import Counts, Intake
+from app.lease import Lease
+from app.spool import Spool
+from app.store import Store
 from app.tasks import Tasks
 from app.views import Upkeep
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What is reported on, once it stands."""
+    """What stands for as long as the daemon runs, whether it leads or not."""
+
+    alerts: AlertsFile
+    spool: Spool
+    store: Store
+    backlog: Backlog
+    upkeep: Upkeep
+    lease: Lease
+    ledger: CallLedger
+    deliveries: Sequence[Delivery]
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """What there is only while it leads."""
 
     intake: Intake
-    alerts: AlertsFile
-    upkeep: Upkeep
     fetchers: Sequence[Fetcher]
 
 
@@ -40,6 +58,14 @@ class Report:
         self._log = log.get(__name__)
         self.state: status.DaemonState = "starting"
         self.parts: Parts | None = None
+        self.term: Term | None = None
+        self.counts = Counts()
+        """Of all terms."""
+
+    @property
+    def stored(self) -> int:
+        """Ticks stored since the start, at once or by way of the spool."""
+        return self.counts.stored + (self.parts.backlog.counts.stored if self.parts else 0)
 
     def write_status(self) -> None:
         """Write status.json; that it cannot be written is said once, and ends nothing."""
@@ -50,47 +76,60 @@ class Report:
             except CannotWrite as error:
                 trouble = str(error)
             if trouble != self._trouble:
-                self._log.warning(trouble or "status.json can be written again.", action="status_file")
+                if trouble is None:
+                    self._log.info("status.json can be written again.", action="status_file_works")
+                else:
+                    self._log.warning(trouble, action="status_file")
                 self._trouble = trouble
 
     def summarise(self) -> None:
         """One line on what has happened since the last one."""
         if self.parts is None:
             return
-        counts = self.parts.intake.counts
-        health = [fetcher.health for fetcher in self.parts.fetchers]
+        health = [fetcher.health for fetcher in self._fetchers]
         now = {
-            "stored": counts.stored,
-            "seen_before": counts.duplicates,
-            "calls": sum(fetcher.source.budget.calls for fetcher in self.parts.fetchers),
+            "stored": self.stored,
+            "seen_before": self.counts.duplicates + self.parts.backlog.counts.duplicates,
+            "calls": sum(fetcher.source.budget.calls for fetcher in self._fetchers),
             "failed": sum(h.failures for h in health),
             "values_lost": sum(h.values_lost for h in health),
             "overruns": sum(h.overruns for h in health),
         }
-        since = {key: value - self._counted.get(key, 0) for key, value in now.items()}
+        # A new term begins to count anew.
+        since = {key: max(0, value - self._counted.get(key, 0)) for key, value in now.items()}
         first, self._counted = not self._counted, now
         if not first:
+            waiting = {"spooled": self.parts.spool.waiting} if not self.parts.spool.is_empty else {}
             self._log.info(
-                f"{since.pop('stored')} ticks stored in the last minute, {self.parts.intake.firing} alerts firing.",
+                f"{since.pop('stored')} ticks stored in the last minute, {self._firing} alerts firing.",
                 action="summary",
                 **since,
+                **waiting,
             )
+
+    @property
+    def _fetchers(self) -> Sequence[Fetcher]:
+        return self.term.fetchers if self.term else ()
+
+    @property
+    def _firing(self) -> int:
+        return self.term.intake.firing if self.term else 0
 
     def _status(self) -> status.Status:
         parts = self.parts
         return status.Status(
             written_at=self._clock.now(),
             started_at=self._started_at,
-            last_new_tick_at=parts.intake.counts.last_new_tick_at if parts else None,
+            last_new_tick_at=self.counts.last_new_tick_at,
             pid=os.getpid(),
             version=__version__,
             state=self.state,
-            interval_seconds=max((f.interval for f in parts.fetchers), default=0.0) if parts else 0.0,
+            interval_seconds=max((f.interval for f in self._fetchers), default=0.0),
             tasks=self._tasks.states(),
-            sources={f.source.name: _source(f) for f in parts.fetchers} if parts else {},
-            ticks=_ticks(parts),
+            sources={f.source.name: _source(f) for f in self._fetchers},
+            ticks=self._ticks(),
             alerts=status.AlertCounts(
-                firing=parts.intake.firing if parts else 0,
+                firing=self._firing,
                 written=parts.alerts.written if parts else 0,
                 waiting=parts.alerts.waiting if parts else 0,
             ),
@@ -98,6 +137,26 @@ class Report:
                 refreshed_at=parts.upkeep.refreshed_at if parts else None,
                 refresh_seconds=parts.upkeep.refresh_seconds if parts else None,
             ),
+            spool=status.SpoolStatus(
+                batches=parts.spool.waiting if parts else 0,
+                bytes=parts.spool.bytes if parts else 0,
+                oldest_at=parts.spool.oldest if parts else None,
+                damaged=parts.spool.quarantined if parts else 0,
+                polling_stopped=self.term.intake.blocked if self.term else None,
+            ),
+            lease=status.LeaseStatus(
+                epoch=parts.lease.epoch if parts else None, leader=parts.lease.leader if parts else None
+            ),
+            channels={delivery.name: _channel(delivery.health) for delivery in parts.deliveries} if parts else {},
+        )
+
+    def _ticks(self) -> status.TickCounts:
+        spooled = self.parts.backlog.counts if self.parts else Counts()
+        return status.TickCounts(
+            stored=self.stored,
+            duplicates=self.counts.duplicates + spooled.duplicates,
+            late=self.counts.late,
+            refused=self.counts.refused + spooled.refused,
         )
 
 
@@ -120,10 +179,11 @@ def _source(fetcher: Fetcher) -> status.SourceStatus:
     )
 
 
-def _ticks(parts: Parts | None) -> status.TickCounts:
-    if parts is None:
-        return status.TickCounts(stored=0, duplicates=0, late=0, refused=0)
-    counts = parts.intake.counts
-    return status.TickCounts(
-        stored=counts.stored, duplicates=counts.duplicates, late=counts.late, refused=counts.refused
+def _channel(health: Health) -> status.ChannelStatus:
+    return status.ChannelStatus(
+        queued=health.queued,
+        delivered=health.delivered,
+        dead=health.dead,
+        trouble=health.trouble,
+        last_delivered_at=health.last_delivered_at,
     )

@@ -13,7 +13,7 @@ from app import freshness
 from app.errors import CannotWrite
 from app.freshness import FILE
 
-DaemonState = Literal["starting", "waiting for the database", "running", "stopping"]
+DaemonState = Literal["starting", "waiting for the database", "standing by", "running", "stopping"]
 SourceState = Literal["ok", "failing", "limited", "paused", "starting"]
 
 
@@ -66,6 +66,42 @@ class ViewStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolStatus:
+    """Batches that wait for the database, the oldest since when; rows found damaged since the start.
+
+    ``polling_stopped``: why neither database nor spool take anything, null while one of them does.
+    """
+
+    batches: int
+    bytes: int
+    oldest_at: datetime | None
+    damaged: int
+    polling_stopped: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseStatus:
+    """The epoch under which this daemon leads, null while it stands by; who leads, as far as it knows."""
+
+    epoch: int | None
+    leader: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelStatus:
+    """One channel. ``queued`` and ``dead`` (given up after a day) count for all daemons, ``delivered`` since the start.
+
+    ``trouble``: why it takes nothing now, a sentence.
+    """
+
+    queued: int
+    delivered: int
+    dead: int
+    trouble: str | None
+    last_delivered_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """The daemon at one moment. Times are aware; ``interval_seconds`` is the expected time from call to call."""
 
@@ -82,6 +118,9 @@ class Status:
     ticks: TickCounts
     alerts: AlertCounts
     views: ViewStatus
+    spool: SpoolStatus
+    lease: LeaseStatus
+    channels: Mapping[str, ChannelStatus]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +167,20 @@ def _plain(value: object) -> str | dict[str, object]:
 
 _T = TypeVar("_T")
 
+_PARTS: Mapping[str, type] = {
+    "ticks": TickCounts,
+    "alerts": AlertCounts,
+    "views": ViewStatus,
+    "spool": SpoolStatus,
+    "lease": LeaseStatus,
+}
+
 
 def _from_json(raw: dict[str, Any]) -> Status:
     sources = {name: _make(SourceStatus, source) for name, source in raw["sources"].items()}
-    ticks, alerts, views = (
-        _make(shape, raw[key]) for shape, key in ((TickCounts, "ticks"), (AlertCounts, "alerts"), (ViewStatus, "views"))
-    )
-    return _make(Status, {**raw, "sources": sources, "ticks": ticks, "alerts": alerts, "views": views})
+    channels = {name: _make(ChannelStatus, channel) for name, channel in raw["channels"].items()}
+    parts: dict[str, Any] = {key: _make(shape, raw[key]) for key, shape in _PARTS.items()}
+    return _make(Status, {**raw, "sources": sources, "channels": channels, **parts})
 
 
 def _make(shape: type[_T], raw: dict[str, Any]) -> _T:

@@ -1,148 +1,206 @@
-"""What goes into PostgreSQL and comes back at the start: ticks, alerts, states, instruments, calls spent."""
+"""What goes into PostgreSQL and comes back at the start: ticks, alerts, states, instruments."""
 
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, datetime
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
+from typing import Any
 
 from psycopg2 import extensions as pg
 
 from app import log
 from app.alerts.checker import Episode, Key, Outcome
 from app.db import Database, execute, translated
-from app.errors import DataRefused
+from app.errors import DataRefused, Deposed
 from app.model import Alert, Instrument, State, Tick
+from app.spool import Entry
 
 _TICK_COLUMNS = ("timestamp", "symbol", "price", "volume_24h", "market_cap", "fetched_at", "source", "origin")
-_EPISODE_COLUMNS = ("state", "id", "since", "last_line_at", "lines")
+_EPISODE_COLUMNS = ("state", "id", "since", "as_of", "last_line_at", "lines")
 _PAGE = 1000  # alerts read at once
+_PATIENCE_SECONDS = 15.0  # for one answer
+_HURRY_SECONDS = 2.0  # where others wait meanwhile: a batch can go to the spool instead
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """How many ticks were new to the database, and how many it would not take."""
+
+    stored: int = 0
+    refused: int = 0
 
 
 class Store:
-    """The daemon's own writer. For one thread at a time, like the Database it stands on."""
+    """The daemon's own writer. For one thread at a time, like the Database it stands on.
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    All of it is done now or not at all, and can be done again: raises DatabaseUnavailable (or DatabaseRefused, where
+    somebody took our rights or tables away) and waits for nobody. Alerts are queued for these channels.
+    """
+
+    def __init__(self, database: Database, channels: Sequence[str] = ()) -> None:
+        self._database, self._channels = database, channels
         self._months: set[date] = set()
-        self.refused = 0  # ticks that the database would not take
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the database answers: it is not being waited for."""
-        return self._database.waiting_because is None
+    def save(self, ticks: Sequence[Tick], outcome: Outcome) -> Saved:
+        """Store a batch and what it caused in one transaction, under the epoch of the lease that it belongs to.
 
-    def save(self, ticks: Sequence[Tick], outcome: Outcome) -> int:
-        """Store a batch and what it caused in one transaction; how many ticks were new to the database.
-
-        Returns after the commit, waiting for the database if need be: then the batch is *accepted*. A tick that the
-        database refuses is logged and left out, and the others are stored. Raises DatabaseUnavailable when the
-        program is stopping and the database is away.
+        Returns after the commit: then the batch is *accepted*. A tick that the database refuses is logged and left
+        out, and the others are stored. Raises Deposed when another daemon leads since; then nothing is stored.
         """
-        self._make_partitions(ticks)
+
+        def fenced(cursor: pg.cursor) -> Outcome:
+            _demand_lead(cursor, outcome.epoch)
+            return outcome
+
+        return self._store(ticks, fenced, _HURRY_SECONDS)
+
+    def save_spooled(self, entries: Sequence[Entry]) -> Saved:
+        """Store batches that the spool accepted, in their order, in one transaction.
+
+        It needs no lease, as ticks and alerts are facts, whoever found them. Not so states: those found under an
+        epoch that is over say nothing of now, and are left out.
+        """
+        ticks = [tick for entry in entries for tick in entry.ticks]
+        return self._store(ticks, lambda cursor: _together(cursor, entries), _PATIENCE_SECONDS)
+
+    def _store(self, ticks: Sequence[Tick], outcome: Callable[[pg.cursor], Outcome], patience: float) -> Saved:
+        self._make_partitions(ticks, patience)
         try:
-            return self._database.run(lambda cursor: _write(cursor, ticks, outcome))
+            return self._database.once(lambda c: Saved(self._write(c, ticks, outcome(c))), patience=patience)
         except DataRefused:
-            refused: dict[Tick, DataRefused] = {}
-            stored = self._database.run(lambda cursor: _write_what_is_taken(cursor, ticks, outcome, refused))
-            for tick, error in refused.items():
-                self._report(tick, error)
-            return stored
+            self._months.clear()  # it may be a partition that somebody took away
+            self._make_partitions(ticks, patience)
+            work = partial(self._write_what_is_taken, ticks=ticks, outcome=outcome)
+            return _reported(*self._database.once(work, patience=patience))
 
-    def _report(self, tick: Tick, error: DataRefused) -> None:
-        self.refused += 1
-        log.get(__name__).error(
-            f"The database will not take this tick of {tick.symbol} ({error}); it is lost.",
-            action="tick_refused",
-            symbol=tick.symbol,
-            timestamp=tick.timestamp.isoformat(),
-        )
-
-    def _make_partitions(self, ticks: Iterable[Tick]) -> None:
+    def _make_partitions(self, ticks: Iterable[Tick], patience: float) -> None:
         for month in sorted({tick.timestamp.date().replace(day=1) for tick in ticks} - self._months):
-            self._database.query("make_partition", month=month)
+            self._query("make_partition", patience, month=month)
             self._months.add(month)
 
-    def save_instruments(self, market: str, instruments: Sequence[Instrument]) -> None:
-        """Write down what is watched on a market now; what no longer is stays, unwatched."""
+    def save_instruments(self, market: str, instruments: Sequence[Instrument], epoch: int = 0) -> None:
+        """Write down what is watched on a market now; what no longer is stays, unwatched. Raises Deposed."""
         columns = ("symbol", "base", "quote", "provider_id", "name")
         values = {c: [getattr(i, c) for i in instruments] for c in columns}
-        self._database.query("save_instruments", market=market, **values)
+
+        def work(cursor: pg.cursor) -> None:
+            _demand_lead(cursor, epoch)
+            execute(cursor, "save_instruments", market=market, **values)
+
+        self._database.once(work, patience=_PATIENCE_SECONDS)
 
     def recent_ticks(
         self, symbols: Sequence[str], seconds: float
     ) -> list[tuple[str, datetime, Decimal, Decimal | None, Decimal | None]]:
         """(symbol, time, price, volume, cap) of the live ticks that lie so close before each symbol's newest."""
-        return self._database.query("recent_ticks", symbols=list(symbols), seconds=seconds)
+        return self._query("recent_ticks", _PATIENCE_SECONDS, symbols=list(symbols), seconds=seconds)
 
     def episodes(self) -> dict[Key, Episode]:
         """Every rule that is pending or firing."""
-        rows = self._database.query("load_alert_states")
+        rows = self._query("load_alert_states", _PATIENCE_SECONDS)
         return {(rule, symbol): Episode(State(state), *rest) for rule, symbol, state, *rest in rows}
 
-    def alerts_since(self, recorded_at: datetime | None) -> Iterator[Alert]:
-        """The alerts recorded since then (None: all there are), in the order recorded, read page by page."""
+    def alerts_since(self, recorded_at: datetime | None, ago: timedelta | None = None) -> Iterator[Alert]:
+        """The alerts recorded since then or so long ago, whichever is earlier (None: all), in the order recorded.
+
+        Read page by page. ``ago`` is by the database's clock, which may be far from ours.
+        """
         after = 0
-        while page := self._database.query("alerts_after", since=recorded_at, after=after, limit=_PAGE):
+        while page := self._query("alerts_after", _HURRY_SECONDS, since=recorded_at, ago=ago, after=after, limit=_PAGE):
             for after, id_, state, timestamp, symbol, rule, terms in page:  # noqa: B007
                 yield Alert(id_, State(state), timestamp, symbol, rule, tuple(terms.items()))
 
+    def _query(self, name: str, patience: float, /, **values: object) -> list[tuple[Any, ...]]:
+        return self._database.once(lambda cursor: execute(cursor, name, **values), patience=patience)
 
-class CallLedger:
-    """Where calls against monthly limits are counted (app.limits.Ledger). All sources share it."""
+    def _write_what_is_taken(
+        self, cursor: pg.cursor, ticks: Sequence[Tick], outcome: Callable[[pg.cursor], Outcome]
+    ) -> tuple[Saved, _Refused]:
+        """As _write, all in the one transaction too, but what the database refuses is left out and noted."""
+        caused = outcome(cursor)
+        stored, refused = 0, _Refused()
+        parts: list[tuple[Tick | Alert, Sequence[Tick], Outcome]] = [(tick, (tick,), Outcome()) for tick in ticks]
+        parts += [(alert, (), Outcome(alerts=[alert])) for alert in caused.alerts]
+        for it, its_ticks, its_outcome in parts:
+            cursor.execute("SAVEPOINT one")
+            try:
+                with translated():
+                    stored += self._write(cursor, its_ticks, its_outcome)
+            except DataRefused as error:
+                cursor.execute("ROLLBACK TO one")
+                refused.append((it, error))
+            cursor.execute("RELEASE one")
+        self._write(cursor, (), Outcome(episodes=caused.episodes))
+        return Saved(stored, sum(isinstance(it, Tick) for it, _ in refused)), refused
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._lock = threading.Lock()
+    def _write(self, cursor: pg.cursor, ticks: Sequence[Tick], outcome: Outcome) -> int:
+        stored = 0
+        if ticks:
+            stored = len(execute(cursor, "store_ticks", **{c: [getattr(t, c) for t in ticks] for c in _TICK_COLUMNS}))
+        if outcome.alerts:
+            alerts = outcome.alerts
+            execute(
+                cursor,
+                "record_alerts",
+                terms=[json.dumps(dict(alert.terms)) for alert in alerts],
+                **{c: [getattr(a, c) for a in alerts] for c in ("id", "state", "timestamp", "symbol", "rule")},
+            )
+            if self._channels:
+                queued = [(alert, channel) for alert in alerts for channel in self._channels]
+                execute(
+                    cursor,
+                    "queue_alerts",
+                    id=[alert.id for alert, _ in queued],
+                    state=[alert.state for alert, _ in queued],
+                    channel=[channel for _, channel in queued],
+                )
+        if outcome.episodes:
+            episodes = outcome.episodes
+            execute(
+                cursor,
+                "save_alert_states",
+                rule=[rule for rule, _ in episodes],
+                symbol=[symbol for _, symbol in episodes],
+                **{c: [getattr(e, c) for e in episodes.values()] for c in _EPISODE_COLUMNS},
+            )
+        return stored
 
-    def reserve(self, source: str, month: date, calls: int) -> int:
-        """Add so many calls to the month's count; the count with them. Waits for nobody: raises DatabaseUnavailable."""
-        values = {"source": source, "month": month, "calls": calls}
-        with self._lock:
-            return int(self._database.once(lambda cursor: execute(cursor, "reserve_calls", **values))[0][0])
+
+_Refused = list[tuple[Tick | Alert, DataRefused]]
 
 
-def _write_what_is_taken(
-    cursor: pg.cursor, ticks: Sequence[Tick], outcome: Outcome, refused: dict[Tick, DataRefused]
-) -> int:
-    """As _write, all in the one transaction too, but a tick that the database refuses is left out and noted."""
-    refused.clear()  # the work may be done again from its start
-    stored = 0
-    for tick in ticks:
-        cursor.execute("SAVEPOINT tick")
-        try:
-            with translated():
-                stored += _write(cursor, (tick,), Outcome())
-        except DataRefused as error:
-            cursor.execute("ROLLBACK TO tick")
-            refused[tick] = error
-    return stored + _write(cursor, (), outcome)
+def _demand_lead(cursor: pg.cursor, epoch: int) -> None:
+    if not _leads(cursor, epoch):
+        raise Deposed(f"epoch {epoch} is over: another daemon leads since")
 
 
-def _write(cursor: pg.cursor, ticks: Sequence[Tick], outcome: Outcome) -> int:
-    stored = 0
-    if ticks:
-        stored = len(execute(cursor, "store_ticks", **{c: [getattr(t, c) for t in ticks] for c in _TICK_COLUMNS}))
-    if outcome.alerts:
-        alerts = outcome.alerts
-        execute(
-            cursor,
-            "record_alerts",
-            terms=[json.dumps(dict(alert.terms)) for alert in alerts],
-            **{c: [getattr(a, c) for a in alerts] for c in ("id", "state", "timestamp", "symbol", "rule")},
+def _leads(cursor: pg.cursor, epoch: int) -> bool:
+    """Whether this epoch leads, until the transaction ends: a successor has to wait for it."""
+    return bool(execute(cursor, "leading", epoch=epoch))
+
+
+def _together(cursor: pg.cursor, entries: Sequence[Entry]) -> Outcome:
+    """What several batches caused, as one; without states of an epoch that is over."""
+    together = Outcome()
+    leads = {epoch: _leads(cursor, epoch) for epoch in {entry.outcome.epoch for entry in entries}}
+    for entry in entries:
+        together.alerts += entry.outcome.alerts
+        if leads[entry.outcome.epoch]:
+            together.episodes |= entry.outcome.episodes
+    return together
+
+
+def _reported(saved: Saved, refused: _Refused) -> Saved:
+    for it, error in refused:
+        what = "tick" if isinstance(it, Tick) else "alert"
+        log.get(__name__).error(
+            f"The database will not take this {what} of {it.symbol} ({error}); it is lost.",
+            action=f"{what}_refused",
+            symbol=it.symbol,
+            timestamp=it.timestamp.isoformat(),
         )
-    changed = {key: episode for key, episode in outcome.episodes.items() if episode is not None}
-    if changed:
-        execute(
-            cursor,
-            "save_alert_states",
-            rule=[rule for rule, _ in changed],
-            symbol=[symbol for _, symbol in changed],
-            **{c: [getattr(e, c) for e in changed.values()] for c in _EPISODE_COLUMNS},
-        )
-    ended = [key for key, episode in outcome.episodes.items() if episode is None]
-    if ended:
-        execute(cursor, "forget_alert_states", rule=[rule for rule, _ in ended], symbol=[s for _, s in ended])
-    return stored
+    return saved

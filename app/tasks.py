@@ -13,6 +13,29 @@ from app.clock import Clock
 from app.errors import CryptoMonitorError, Stopping
 
 
+class Halt(threading.Event):
+    """A wish to stop that reaches those who were made from it too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # A second signal's handler may come in the middle of the first one's set(), in the same thread.
+        self._cond = threading.Condition(threading.RLock())
+        self._parts: list[Halt] = []
+
+    def part(self) -> Halt:
+        """One for a part of the work: set together with this one, or alone."""
+        part = Halt()
+        self._parts = [p for p in self._parts if not p.is_set()] + [part]
+        if self.is_set():  # meanwhile
+            part.set()
+        return part
+
+    def set(self) -> None:
+        super().set()
+        for part in self._parts:
+            part.set()
+
+
 @dataclass(frozen=True, slots=True)
 class Death:
     """Which task ended by an error, and by which."""
@@ -36,7 +59,8 @@ class Tasks:
         # Daemon threads: one that hangs in a system call must not keep a stopped process alive.
         thread = threading.Thread(target=self._guard, args=(name, target), name=name, daemon=True)
         thread.start()
-        self._threads.append(thread)
+        # One that ended in time makes room for its successor: there may be many in a life.
+        self._threads = [t for t in self._threads if t.name != name or t.is_alive()] + [thread]
 
     def every(self, name: str, seconds: float, step: Callable[[], object]) -> None:
         """Run ``step`` in a thread of this name, now and on a fixed cadence, until ``stop`` is set.
@@ -58,12 +82,13 @@ class Tasks:
             self._log.error(f"The task {self.death.task} has died; with it ends the daemon.", action="task_died")
             raise self.death.error
 
-    def join(self, seconds: float) -> list[str]:
-        """Wait for all of them, at most so long; the names of those that still run."""
+    def join(self, seconds: float, *names: str) -> list[str]:
+        """Wait for those of these names, or for all, at most so long; the names of those that still run."""
         deadline = self._clock.monotonic() + seconds
-        for thread in self._threads:
+        threads = [thread for thread in self._threads if not names or thread.name in names]
+        for thread in threads:
             thread.join(max(0.0, deadline - self._clock.monotonic()))
-        return [thread.name for thread in self._threads if thread.is_alive()]
+        return [thread.name for thread in threads if thread.is_alive()]
 
     def states(self) -> dict[str, str]:
         """Each task's name, and whether it is running or ended."""

@@ -6,8 +6,10 @@ from datetime import date, datetime, timedelta
 
 from psycopg2 import extensions as pg
 
+from app import log
 from app.clock import Clock
 from app.db import Database, execute
+from app.errors import DatabaseRefused, DatabaseUnavailable
 
 _MONTHS_AHEAD = 2
 _REFRESH_SECONDS = 600.0  # that a refresh may take, after years of many symbols
@@ -27,8 +29,16 @@ class Upkeep:
     def step(self, stored: int) -> bool:
         """One round; ``stored``: how many ticks have been stored so far. True if daily_ohlcv was refreshed.
 
-        It is when ticks came in since, and while today is open: its coverage changes with the clock.
+        It is when ticks came in since, and while today is open: its coverage changes with the clock. While the
+        database is away there is nothing to do.
         """
+        try:
+            return self._step(stored)
+        except (DatabaseUnavailable, DatabaseRefused) as error:
+            log.get(__name__).debug(f"daily_ohlcv was not refreshed: {error}.", action="not_refreshed")
+            return False
+
+    def _step(self, stored: int) -> bool:
         today = self._clock.now().date()
         if self._partitioned != today:
             self.make_partitions(today)
@@ -40,18 +50,18 @@ class Upkeep:
         return True
 
     def refresh(self) -> None:
-        """Bring daily_ohlcv up to date without blocking its readers."""
+        """Bring daily_ohlcv up to date without blocking its readers. Raises DatabaseUnavailable."""
         started, self.refreshed_at = self._clock.monotonic(), self._clock.now()
-        newest = self._database.run(_refresh, patience=_REFRESH_SECONDS)
+        newest = self._database.once(_refresh, patience=_REFRESH_SECONDS)
         self._open = newest is not None and newest >= self.refreshed_at.date()
         self.refresh_seconds = self._clock.monotonic() - started
 
     def make_partitions(self, today: date) -> None:
         """The partitions of ticker_data for this month and the next two."""
-        month = today.replace(day=1)
-        for _ in range(1 + _MONTHS_AHEAD):
-            self._database.query("make_partition", month=month)
-            month = (month + timedelta(days=32)).replace(day=1)
+        months = [today.replace(day=1)]
+        for _ in range(_MONTHS_AHEAD):
+            months.append((months[-1] + timedelta(days=32)).replace(day=1))
+        self._database.once(lambda cursor: [execute(cursor, "make_partition", month=month) for month in months])
 
 
 def _refresh(cursor: pg.cursor) -> date | None:

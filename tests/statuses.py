@@ -6,7 +6,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.status import AlertCounts, SourceStatus, Status, TickCounts, ViewStatus
+from app.status import (
+    AlertCounts,
+    ChannelStatus,
+    LeaseStatus,
+    SourceStatus,
+    SpoolStatus,
+    Status,
+    TickCounts,
+    ViewStatus,
+)
 
 NOW = datetime(2026, 11, 22, 10, 15, 3, 123000, tzinfo=UTC)
 
@@ -42,5 +51,12 @@ def a_status(now: datetime = NOW, **changes: Any) -> Status:
         ticks=TickCounts(stored=300, duplicates=40, late=2, refused=1),
         alerts=AlertCounts(firing=1, written=7, waiting=0),
         views=ViewStatus(refreshed_at=now - timedelta(seconds=30), refresh_seconds=0.25),
+        spool=SpoolStatus(batches=0, bytes=0, oldest_at=None, damaged=0, polling_stopped=None),
+        lease=LeaseStatus(epoch=3, leader="host:/data (1a2b3c4d)"),
+        channels={
+            "ops": ChannelStatus(
+                queued=2, delivered=5, dead=1, trouble="HTTP 500", last_delivered_at=now - timedelta(seconds=9)
+            )
+        },
     )
     return replace(status, **changes)

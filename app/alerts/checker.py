@@ -22,21 +22,29 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """A rule that is PENDING or FIRING for a symbol, since a tick. ``lines`` counts its FIRING lines."""
+    """A rule that is PENDING or FIRING for a symbol, or was and is INACTIVE again. ``lines`` counts its FIRING lines.
+
+    ``since``: the time of its first tick, ``as_of``: of the tick that brought it where it is.
+    """
 
     state: State
     id: str
     since: datetime
+    as_of: datetime
     last_line_at: datetime | None = None
     lines: int = 0
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What a batch caused. ``episodes``: by (rule, symbol) those that changed, None where one ended."""
+    """What a batch caused. ``episodes``: by (rule, symbol) those that changed, INACTIVE where one ended.
 
+    ``epoch`` is that of the lease under which it was found out: the states of an older one are not what stands.
+    """
+
+    epoch: int = 0
     alerts: list[Alert] = field(default_factory=list)
-    episodes: dict[Key, Episode | None] = field(default_factory=dict)
+    episodes: dict[Key, Episode] = field(default_factory=dict)
     new: int = 0
     late: int = 0
     known: int = 0
@@ -45,8 +53,8 @@ class Outcome:
 class Checker:
     """The rules, the windows they look at, and where each rule stands for each symbol. For one thread at a time."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self._rules = tuple(rules)
+    def __init__(self, rules: Sequence[Rule], epoch: int = 0) -> None:
+        self._rules, self.epoch = tuple(rules), epoch
         self.reach = max((rule.reach for rule in rules), default=0.0)
         self._windows: dict[str, Window] = {}
         self._episodes: dict[Key, Episode] = {}
@@ -65,11 +73,11 @@ class Checker:
         """Go on where the last run ended: its recent ticks (symbol, time, price, volume, cap) and its episodes."""
         for symbol, timestamp, price, volume, market_cap in ticks:
             self._window(symbol).add(timestamp, price, volume, market_cap)
-        self._episodes.update(episodes or {})
+        self._episodes.update({key: e for key, e in (episodes or {}).items() if e.state is not State.INACTIVE})
 
     def check(self, batch: Batch) -> Outcome:
         """Take in a batch: the alerts and changes of state that its new ticks cause."""
-        outcome = Outcome()
+        outcome = Outcome(self.epoch)
         for tick in batch.ticks:
             window = self._window(tick.symbol)
             match window.add(tick.timestamp, tick.price, tick.volume_24h, tick.market_cap):
@@ -92,16 +100,16 @@ class Checker:
         key = (rule.name, reading.tick.symbol)
         before = self._episodes.get(key)
         after = _next(rule, before, reading, rule.when.holds(reading))
-        if after == before:
+        if after is None or after == before:
             return
-        if after is None:
-            del self._episodes[key]
-        else:
-            self._episodes[key] = after
         outcome.episodes[key] = after
-        if after is None and before is not None and before.state is State.FIRING:
-            outcome.alerts.append(_alert(rule, reading, State.RESOLVED, before.id))
-        elif after is not None and after.state is State.FIRING:
+        if after.state is State.INACTIVE:
+            del self._episodes[key]
+            if before is not None and before.state is State.FIRING:
+                outcome.alerts.append(_alert(rule, reading, State.RESOLVED, before.id))
+            return
+        self._episodes[key] = after
+        if after.state is State.FIRING:
             number = "" if after.lines == 1 else f".{after.lines}"
             outcome.alerts.append(_alert(rule, reading, State.FIRING, after.id + number))
 
@@ -145,16 +153,16 @@ def _next(rule: Rule, episode: Episode | None, reading: _Reading, holds: bool | 
     if holds is None:  # (u) unknown changes nothing
         return episode
     if not holds:  # (c) pending is over, (d) firing resolves
-        return None
+        return episode and replace(episode, state=State.INACTIVE, as_of=time)
     if episode is None:  # (a) true: pending
-        episode = Episode(State.PENDING, _id(rule.name, reading.tick.symbol, time), since=time)
+        episode = Episode(State.PENDING, _id(rule.name, reading.tick.symbol, time), since=time, as_of=time)
     if episode.state is State.PENDING:  # (b) true for long enough: firing
         if time - episode.since < timedelta(seconds=rule.hold):
             return episode
-        return replace(episode, state=State.FIRING, last_line_at=time, lines=1)
+        return replace(episode, state=State.FIRING, as_of=time, last_line_at=time, lines=1)
     due = episode.last_line_at is not None and rule.repeat is not None
     if due and time - (episode.last_line_at or time) >= timedelta(seconds=rule.repeat or 0):  # (r) said again
-        return replace(episode, last_line_at=time, lines=episode.lines + 1)
+        return replace(episode, as_of=time, last_line_at=time, lines=episode.lines + 1)
     return episode
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from psycopg2 import extensions as pg
 
 from app import log
-from app.db import connect, execute, translated
+from app.db import READER, connect, execute, translated
 from app.errors import DatabaseRefused, DatabaseUnavailable
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ class Reader:
             raise DatabaseUnavailable(f"all {_CONNECTIONS} connections of the API wait for an answer")
         try:
             with (
-                closing(connect(address, "cryptomonitor-api")) as connection,
+                closing(connect(address, "cryptomonitor-api", role=READER)) as connection,
                 translated(),
                 connection,
                 connection.cursor() as cursor,

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from starlette.responses import Response
 
 from app.api.context import Here
-from app.status import Reading, SourceState, SourceStatus, Status
+from app.status import ChannelStatus, Reading, SourceState, SourceStatus, Status
 
 # A moment becomes seconds since 1970; for None there is no sample. A Counter's name gets its _total by itself.
 Value = datetime | float | None
@@ -33,6 +33,12 @@ _DAEMON: tuple[tuple[type[Gauge | Counter], str, str, Callable[[Status], Value]]
     (Gauge, "alerts_waiting", "Alerts that are not in alerts.txt yet", lambda s: s.alerts.waiting),
     (Gauge, "view_refresh_timestamp_seconds", "When daily_ohlcv was last refreshed", lambda s: s.views.refreshed_at),
     (Gauge, "view_refresh_duration_seconds", "How long that took", lambda s: s.views.refresh_seconds),
+    (Gauge, "leading", "1 while it leads, 0 while it stands by", lambda s: s.lease.epoch is not None),
+    (Gauge, "spool_batches", "Batches that wait for the database", lambda s: s.spool.batches),
+    (Gauge, "spool_bytes", "What they take on the disk", lambda s: s.spool.bytes),
+    (Gauge, "spool_oldest_timestamp_seconds", "Since when the oldest of them waits", lambda s: s.spool.oldest_at),
+    (Counter, "spool_damaged", "Spooled batches found damaged and put aside", lambda s: s.spool.damaged),
+    (Gauge, "polling_stopped", "1 while no batch can be accepted", lambda s: s.spool.polling_stopped is not None),
 )
 
 _SOURCE: tuple[tuple[type[Gauge | Counter], str, str, Callable[[SourceStatus], Value]], ...] = (
@@ -46,6 +52,13 @@ _SOURCE: tuple[tuple[type[Gauge | Counter], str, str, Callable[[SourceStatus], V
     (Gauge, "calls_this_month", "Calls counted against the month's limit", lambda s: s.calls_this_month),
     (Gauge, "calls_per_month_limit", "Calls allowed in a month, 0 = any number", lambda s: s.calls_per_month),
     (Gauge, "calls_per_minute_limit", "Calls allowed in a minute, 0 = any number", lambda s: s.calls_per_minute),
+)
+
+_CHANNEL: tuple[tuple[type[Gauge | Counter], str, str, Callable[[ChannelStatus], Value]], ...] = (
+    (Gauge, "queued", "Alerts that wait for it", lambda c: c.queued),
+    (Counter, "delivered", "Alerts that it has taken", lambda c: c.delivered),
+    (Gauge, "dead", "Alerts that were given up, after a day of trying", lambda c: c.dead),
+    (Gauge, "failing", "1 while it takes nothing", lambda c: c.trouble is not None),
 )
 
 
@@ -67,6 +80,7 @@ class StatusCollector(Collector):
         if self._reading.status is not None:
             yield from _of_daemon(self._reading.status)
             yield from _of_sources(self._reading.status)
+            yield from _of_channels(self._reading.status)
 
 
 def _of_daemon(status: Status) -> Iterator[Metric]:
@@ -91,6 +105,14 @@ def _of_sources(status: Status) -> Iterator[Metric]:
         metric = kind(_name(f"source_{name}"), meaning, labels=["source"])
         for source, its in status.sources.items():
             _add(metric, [source], value(its))
+        yield metric
+
+
+def _of_channels(status: Status) -> Iterator[Metric]:
+    for kind, name, meaning, value in _CHANNEL:
+        metric = kind(_name(f"channel_{name}"), meaning, labels=["channel"])
+        for channel, its in status.channels.items():
+            _add(metric, [channel], value(its))
         yield metric
 
 

@@ -11,7 +11,17 @@ from psycopg2 import extensions as pg
 from app.api.context import Here
 from app.db import execute
 from app.errors import DatabaseRefused, DatabaseUnavailable
-from app.status import AlertCounts, DaemonState, SourceStatus, Status, TickCounts, ViewStatus
+from app.status import (
+    AlertCounts,
+    ChannelStatus,
+    DaemonState,
+    LeaseStatus,
+    SourceStatus,
+    SpoolStatus,
+    Status,
+    TickCounts,
+    ViewStatus,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,9 @@ class StatusReply:
     ticks: TickCounts | None
     alerts: AlertCounts | None
     views: ViewStatus | None
+    spool: SpoolStatus | None
+    lease: LeaseStatus | None
+    channels: dict[str, ChannelStatus] | None
 
 
 def show(here: Here) -> StatusReply:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from app.clock import SystemClock
 from app.config import Settings
 from app.errors import Stopping
 from app.main import run
+from app.tasks import Halt
 
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  one can listen there, but not go there
 
@@ -27,21 +28,25 @@ def command(no_api: bool, quiet: bool) -> None:
     Settings come from the environment and .env; .env.example explains each. With DATABASE_URL empty it brings its own
     PostgreSQL, in DATA_DIR.
     """
-    start(config.load(), with_api=not no_api, quiet=quiet)
+    start(config.load(), with_api=not no_api, quiet=quiet, cautions=config.exposed())
 
 
-def start(settings: Settings, *, with_api: bool, quiet: bool, psql: str = "make psql") -> None:
+def start(
+    settings: Settings, *, with_api: bool, quiet: bool, psql: str = "make psql", cautions: Sequence[str] = ()
+) -> None:
     """Run the daemon in the foreground until a signal ends it. ``psql`` is how to reach its database."""
     stop = stop_on_signals()
     log.configure(settings.log_level, settings.log_format, file=log_file(settings) if quiet else None)
+    if cautions:
+        log.get(__name__).warning(" ".join(f"{caution}." for caution in cautions), action="secret_exposed")
     # Where nobody answered, and then we were asked to stop, that is no failure.
     with suppress(Stopping):
         run(settings, stop, SystemClock(), with_api=with_api, started=lambda: announce(settings, with_api, quiet, psql))
 
 
-def stop_on_signals() -> threading.Event:
-    """An event that Ctrl-C and SIGTERM set, and a terminal that is closed (unless nohup said not to mind)."""
-    stop = threading.Event()
+def stop_on_signals() -> Halt:
+    """A wish to stop that Ctrl-C and SIGTERM set, and a terminal that is closed (unless nohup said not to mind)."""
+    stop = Halt()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda *_: stop.set())

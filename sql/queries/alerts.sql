@@ -10,32 +10,29 @@ ORDER BY place
 ON CONFLICT (id, state) DO NOTHING;
 
 -- name: alerts_after
--- A page of the alerts recorded since a time, in the order in which they were recorded.
+-- A page of the alerts recorded since a time or so long ago, whichever is earlier (NULLs: all of them), in the order in
+-- which they were recorded.
 SELECT number, id, state, "timestamp", symbol, rule, terms
 FROM alerts
-WHERE recorded_at >= coalesce(%(since)s, '-infinity'::timestamptz) AND number > %(after)s
+WHERE recorded_at >= coalesce(least(%(since)s::timestamptz, statement_timestamp() - %(ago)s::interval), '-infinity')
+  AND number > %(after)s
 ORDER BY number
 LIMIT %(limit)s;
 
 -- name: save_alert_states
--- Where rules stand now for the symbols whose state changed.
-INSERT INTO alert_states (rule, symbol, state, id, since, last_line_at, lines)
-SELECT rule, symbol, state, id, since, last_line_at, lines
+-- Where rules stand now for the symbols whose state changed. A newer state stands, whenever this one is written.
+INSERT INTO alert_states AS known (rule, symbol, state, id, since, as_of, last_line_at, lines)
+SELECT rule, symbol, state, id, since, as_of, last_line_at, lines
 FROM unnest(
     %(rule)s::text[], %(symbol)s::text[], %(state)s::text[], %(id)s::text[], %(since)s::timestamptz[],
-    %(last_line_at)s::timestamptz[], %(lines)s::int[]
-) AS t (rule, symbol, state, id, since, last_line_at, lines)
+    %(as_of)s::timestamptz[], %(last_line_at)s::timestamptz[], %(lines)s::int[]
+) AS t (rule, symbol, state, id, since, as_of, last_line_at, lines)
 ORDER BY rule, symbol
 ON CONFLICT (rule, symbol) DO UPDATE SET
-    state = excluded.state, id = excluded.id, since = excluded.since, last_line_at = excluded.last_line_at,
-    lines = excluded.lines;
-
--- name: forget_alert_states
--- Rules that are inactive again for these symbols.
-DELETE FROM alert_states
-USING unnest(%(rule)s::text[], %(symbol)s::text[]) AS gone (rule, symbol)
-WHERE alert_states.rule = gone.rule AND alert_states.symbol = gone.symbol;
+    state = excluded.state, id = excluded.id, since = excluded.since, as_of = excluded.as_of,
+    last_line_at = excluded.last_line_at, lines = excluded.lines
+WHERE known.as_of < excluded.as_of;
 
 -- name: load_alert_states
--- Where every rule stands.
-SELECT rule, symbol, state, id, since, last_line_at, lines FROM alert_states;
+-- Where every rule stands that is not inactive.
+SELECT rule, symbol, state, id, since, as_of, last_line_at, lines FROM alert_states WHERE state <> 'INACTIVE';

@@ -47,7 +47,7 @@ def tick(symbol: str, at: datetime, price: str, volume: str | None = "1000") -> 
 
 def store(database: Database, *batches: Sequence[Tick]) -> int:
     writer = Store(database)
-    return sum(writer.save(batch, Outcome()) for batch in batches)
+    return sum(writer.save(batch, Outcome()).stored for batch in batches)
 
 
 # Few symbols, prices and times, on purpose: so they meet in the same buckets, as the same ticks, and at the edges.

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.alerts.checker import Episode, Outcome
 from app.db import Database
-from app.errors import DatabaseUnavailable
+from app.errors import Deposed
 from app.model import Alert, Instrument, State, Tick
-from app.store import CallLedger, Store
+from app.spool import Entry
+from app.store import Saved, Store
 from tests.conftest import Logged
 
 NOON = datetime(2021, 4, 18, 12, tzinfo=UTC)
 TICK = Tick("BTC", NOON, Decimal("60781.97"), Decimal(5), Decimal(7), NOON, "coingecko")
 ALERT = Alert("3f2a9c0d11e4", State.FIRING, NOON, "BTC", "price-2pct-5m", (("price", "1.0"), ("avg(price,5m)", "2")))
-EPISODE = Episode(State.FIRING, ALERT.id, NOON, NOON, 1)
+EPISODE = Episode(State.FIRING, ALERT.id, NOON, NOON, NOON, 1)
+LATER = NOON + timedelta(minutes=5)
 KEY = (ALERT.rule, ALERT.symbol)
 
 
@@ -35,28 +35,75 @@ def rows(database: Database, sql: str) -> list[tuple[Any, ...]]:
 
 def test_a_batch_is_stored_with_what_it_caused(database: Database) -> None:
     store = Store(database)
-    assert store.save([TICK], Outcome([ALERT], {KEY: EPISODE})) == 1
+    assert store.save([TICK], Outcome(alerts=[ALERT], episodes={KEY: EPISODE})) == Saved(stored=1)
     assert list(store.alerts_since(None)) == [ALERT]
     assert store.episodes() == {KEY: EPISODE}
-    assert store.save([], Outcome([replace(ALERT, state=State.RESOLVED)], {KEY: None})) == 0
+    ended = replace(EPISODE, state=State.INACTIVE, as_of=LATER)
+    resolved = replace(ALERT, state=State.RESOLVED, timestamp=LATER)
+    assert store.save([], Outcome(alerts=[resolved], episodes={KEY: ended})) == Saved()
     assert store.episodes() == {}
     assert [alert.state for alert in store.alerts_since(None)] == [State.FIRING, State.RESOLVED]
 
 
 def test_saving_the_same_again_changes_nothing(database: Database) -> None:
     store = Store(database)
-    outcome = Outcome([ALERT], {KEY: EPISODE})
-    assert [store.save([TICK], outcome), store.save([TICK], outcome)] == [1, 0]
+    outcome = Outcome(alerts=[ALERT], episodes={KEY: EPISODE})
+    assert [store.save([TICK], outcome), store.save([TICK], outcome)] == [Saved(stored=1), Saved()]
     assert list(store.alerts_since(None)) == [ALERT]
     assert rows(database, "SELECT ticks FROM ohlcv_1d") == [(1,)]
+
+
+def test_a_state_that_is_written_late_does_not_replace_a_newer_one(database: Database) -> None:
+    """As when a connection breaks during COMMIT, and the server gets to it after what came next."""
+    store = Store(database)
+    ended = replace(EPISODE, state=State.INACTIVE, as_of=LATER)
+    for episode in (ended, EPISODE):
+        store.save([], Outcome(episodes={KEY: episode}))
+    assert store.episodes() == {}
+    assert rows(database, "SELECT state, as_of FROM alert_states") == [("INACTIVE", LATER)]
+
+
+def test_spooled_batches_are_stored_in_one_transaction_in_their_order(database: Database) -> None:
+    store = Store(database)
+    again = replace(TICK, price=Decimal(9))  # the same observation: the first stands
+    resolved, ended = replace(ALERT, state=State.RESOLVED), replace(EPISODE, state=State.INACTIVE, as_of=LATER)
+    entries = [
+        Entry(1, (TICK,), Outcome(alerts=[ALERT], episodes={KEY: EPISODE})),
+        Entry(2, (again, replace(TICK, symbol="ETH")), Outcome(alerts=[resolved], episodes={KEY: ended})),
+    ]
+    assert [store.save_spooled(entries), store.save_spooled(entries)] == [Saved(stored=2), Saved()]
+    assert rows(database, "SELECT price FROM ticker_data WHERE symbol = 'BTC'") == [(TICK.price,)]
+    assert list(store.alerts_since(None)) == [ALERT, resolved]
+    assert rows(database, "SELECT state FROM alert_states") == [("INACTIVE",)]
+
+
+def test_under_an_epoch_that_is_over_nothing_is_stored(database: Database) -> None:
+    store = Store(database)
+    rows(database, "UPDATE leader SET epoch = 7 RETURNING 1")
+    btc = Instrument("BTC", "USD", "coingecko", "BTC", "bitcoin", "Bitcoin")
+    with pytest.raises(Deposed, match="epoch 6 is over"):
+        store.save([TICK], Outcome(6, [ALERT], {KEY: EPISODE}))
+    with pytest.raises(Deposed):
+        store.save([replace(TICK, price=Decimal(-1))], Outcome(6))
+    with pytest.raises(Deposed):
+        store.save_instruments("coingecko", [btc], epoch=6)
+    tables = ("ticker_data", "candles", "alerts", "alert_states", "instruments")
+    assert [rows(database, f"SELECT count(*) FROM {table}") for table in tables] == [[(0,)]] * 5
+
+
+def test_a_deposed_leader_s_spool_gives_its_facts_and_not_its_states(database: Database) -> None:
+    store = Store(database)
+    rows(database, "UPDATE leader SET epoch = 7 RETURNING 1")
+    assert store.save_spooled([Entry(1, (TICK,), Outcome(6, [ALERT], {KEY: EPISODE}))]) == Saved(stored=1)
+    assert list(store.alerts_since(None)) == [ALERT]
+    assert store.episodes() == {}
 
 
 def test_a_tick_the_database_will_not_take_costs_no_other(database: Database, logged: Logged) -> None:
     poison = replace(TICK, symbol="ETH", price=Decimal(-1))
     third = replace(TICK, symbol="ZEC")
     store = Store(database)
-    assert store.save([TICK, poison, third], Outcome([ALERT])) == 2
-    assert store.refused == 1
+    assert store.save([TICK, poison, third], Outcome(alerts=[ALERT])) == Saved(stored=2, refused=1)
     assert list(store.alerts_since(None)) == [ALERT]
     assert rows(database, "SELECT symbol FROM ticker_data ORDER BY 1") == [("BTC",), ("ZEC",)]
     assert "will not take this tick of ETH" in logged.read_new()
@@ -66,19 +113,13 @@ def test_a_batch_with_a_refused_tick_is_still_one_transaction(database: Database
     """A tick that is stored without the alert it caused would never alert again."""
     bad = replace(ALERT, symbol="\ud800")  # no text that a database can hold
     with pytest.raises(UnicodeEncodeError):
-        Store(database).save([TICK, replace(TICK, symbol="ETH", price=Decimal(-1))], Outcome([bad]))
+        Store(database).save([TICK, replace(TICK, symbol="ETH", price=Decimal(-1))], Outcome(alerts=[bad]))
     assert rows(database, "SELECT count(*) FROM ticker_data") == [(0,)]
-
-
-def test_the_ledger_waits_for_no_database(tmp_path: Path) -> None:
-    away = Database(f"host={tmp_path} user=nobody dbname=nothing", threading.Event())
-    with pytest.raises(DatabaseUnavailable):
-        CallLedger(away).reserve("coingecko", date(2026, 11, 1), 1)
 
 
 def test_partitions_are_made_on_demand_for_old_ticks(database: Database) -> None:
     old = [replace(TICK, timestamp=datetime(*month, 1, tzinfo=UTC)) for month in ((2009, 2), (2021, 4), (2021, 12))]
-    assert Store(database).save(old, Outcome()) == 3
+    assert Store(database).save(old, Outcome()) == Saved(stored=3)
     made = rows(database, "SELECT relname FROM pg_class WHERE relname ~ '^ticker_data_\\d+_\\d+$' ORDER BY 1")
     assert made == [("ticker_data_2009_02",), ("ticker_data_2021_04",), ("ticker_data_2021_12",)]
 
@@ -111,13 +152,6 @@ def test_what_is_taken_off_the_watch_list_stays_in_the_table(database: Database)
         ("BTC@kraken", "BTC", "USD", "kraken", None, None, True),
         ("ETH-EUR", "ETH", "EUR", "coingecko", "ethereum", None, False),
     ]
-
-
-def test_calls_are_counted_by_source_and_month(database: Database) -> None:
-    ledger = CallLedger(database)
-    november, december = date(2026, 11, 1), date(2026, 12, 1)
-    counts = [ledger.reserve("coingecko", november, 10), ledger.reserve("coingecko", november, 5)]
-    assert [*counts, ledger.reserve("other", november, 1), ledger.reserve("coingecko", december, 0)] == [10, 15, 1, 0]
 
 
 def test_the_hot_queries_use_their_indexes(database: Database) -> None:

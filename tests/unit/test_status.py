@@ -11,7 +11,7 @@ import pytest
 
 from app import status
 from app.errors import CannotWrite
-from app.status import ViewStatus
+from app.status import LeaseStatus, SpoolStatus, ViewStatus
 from tests.statuses import NOW, SOURCE, a_status
 
 
@@ -169,3 +169,14 @@ def test_without_ticks_every_source_in_trouble_says_why(tmp_path: Path) -> None:
 
 def test_a_source_in_trouble_is_no_reason_while_ticks_arrive(tmp_path: Path) -> None:
     assert reasons(tmp_path, sources={"coingecko": replace(SOURCE, state="failing", reason="503")}) == ()
+
+
+def test_a_daemon_that_stands_by_is_well_without_a_tick(tmp_path: Path) -> None:
+    lease = LeaseStatus(epoch=None, leader="other:/data (5e6f7a8b)")
+    assert reasons(tmp_path, state="standing by", last_new_tick_at=None, lease=lease) == ()
+
+
+def test_that_polling_has_stopped_is_among_the_reasons(tmp_path: Path) -> None:
+    spool = SpoolStatus(batches=9, bytes=10**9, oldest_at=NOW, damaged=0, polling_stopped="the spool is full")
+    found = reasons(tmp_path, last_new_tick_at=NOW - timedelta(hours=1), spool=spool)
+    assert "the spool is full" in found

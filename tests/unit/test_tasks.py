@@ -9,7 +9,7 @@ import pytest
 
 from app.clock import SystemClock
 from app.errors import DatabaseUnavailable, Stopping
-from app.tasks import Death, Tasks
+from app.tasks import Death, Halt, Tasks
 from tests.clock import FakeClock
 from tests.conftest import Logged
 
@@ -185,3 +185,30 @@ def test_nothing_is_done_once_stop_is_set(stop: threading.Event) -> None:
 
 def assert_(truth: bool) -> None:
     assert truth
+
+
+def test_a_wish_to_stop_reaches_its_parts_and_not_the_other_way_round() -> None:
+    whole = Halt()
+    first, second = whole.part(), whole.part()
+    first.set()
+    assert [whole.is_set(), first.is_set(), second.is_set()] == [False, True, False]
+    whole.set()
+    assert second.is_set()
+    assert whole.part().is_set()
+
+
+def test_many_tasks_of_one_name_leave_nothing_behind(stop: threading.Event) -> None:
+    tasks = Tasks(stop, SystemClock())
+    for _ in range(50):
+        tasks.start("fetch", lambda: None)
+        assert tasks.join(PATIENCE, "fetch") == []
+    assert tasks.states() == {"fetch": "ended"}
+    assert len(tasks._threads) == 1
+
+
+def test_two_signals_at_once_do_not_wait_for_each_other_for_ever() -> None:
+    """Their handlers run in one thread, the second in the middle of the first."""
+    halt = Halt()
+    with halt._cond:  # where the first signal's set() is
+        halt.set()
+    assert halt.is_set()

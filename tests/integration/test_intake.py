@@ -1,0 +1,342 @@
+"""The way of a batch while the database is there, away, back, or another's; and what waits on the way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from app.alerts.checker import Checker
+from app.alerts.file import AlertsFile
+from app.alerts.rules import DEFAULT_RULES
+from app.backlog import Backlog
+from app.clock import SystemClock
+from app.db import Database
+from app.errors import CannotWrite, DatabaseUnavailable, Deposed, SpoolFull, Stopping
+from app.intake import Intake
+from app.lease import Lease
+from app.model import Batch, Instrument, Tick
+from app.spool import Spool
+from app.store import Store
+from tests.clock import FakeClock
+from tests.conftest import Logged
+
+START = datetime(2021, 4, 18, 12, tzinfo=UTC)
+BTC = Instrument("BTC", "USD", "coingecko", "BTC", "bitcoin", "Bitcoin")
+
+
+class Switch(Database):
+    """A database that can be away."""
+
+    away = False
+
+    def once(self, work: Any, *, patience: float = 15.0) -> Any:
+        if self.away:
+            raise DatabaseUnavailable("connection refused")
+        return super().once(work, patience=patience)
+
+
+class Desk:
+    """Everything that a batch passes through, put together as the daemon does; and its provider."""
+
+    def __init__(self, folder: Path, dsn: str, stack: ExitStack, spool_bytes: int = 10_000_000) -> None:
+        self.stop, self.clock = threading.Event(), FakeClock()
+        self.path = folder / "alerts.txt"
+        self.alerts = AlertsFile(self.path, folder / "alerts.sqlite", SystemClock())
+        self.alerts.open()
+        stack.callback(self.alerts.close)
+        self.spool = Spool(folder / "spool.sqlite", spool_bytes, SystemClock())
+        self.spool.open()
+        stack.callback(self.spool.close)
+        self.writer, self.drain = (stack.enter_context(closing(Switch(dsn, self.stop))) for _ in range(2))
+        self.store = Store(self.writer)
+        self.lease = Lease(self.writer, "here", self.clock)
+        self.backlog = Backlog(Store(self.drain), self.spool, self.alerts)
+        self.minutes = 0
+        assert self.lease.take()
+        self.intake = self.term()
+
+    def term(self) -> Intake:
+        checker = Checker(DEFAULT_RULES, self.lease.epoch or 0)
+        checker.warm((), self.store.episodes())
+        intake = Intake(checker, self.store, self.spool, self.alerts, self.clock, self.stop, self.lease)
+        intake.watch("coingecko", [BTC])
+        return intake
+
+    def batch(self, price: str) -> Batch:
+        """The next minute's."""
+        self.minutes += 1
+        time = START + timedelta(minutes=self.minutes)
+        return Batch("coingecko", time, (Tick("BTC", time, Decimal(price), Decimal(1), None, time, "coingecko"),))
+
+    def take(self, *prices: str) -> None:
+        for price in prices:
+            self.intake.accept(self.batch(price))
+
+    def away(self, is_away: bool) -> None:
+        self.writer.away = self.drain.away = is_away
+
+    def lines(self) -> list[str]:
+        return [line.split()[1] for line in self.path.read_text().splitlines()]
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        def work(cursor: Any) -> list[tuple[Any, ...]]:
+            cursor.execute(sql)
+            return list(cursor.fetchall())
+
+        return self.writer.run(work)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, dsn: str, database: Database) -> Iterator[Desk]:
+    with ExitStack() as stack:
+        yield Desk(tmp_path, dsn, stack)
+
+
+CALM = ["100"] * 10
+
+
+def test_a_batch_goes_past_the_spool_while_the_database_answers(desk: Desk) -> None:
+    desk.spool.close()  # it would raise if it were touched
+    desk.spool.open()
+    appended: list[object] = []
+    desk.spool.append = lambda *batch: appended.append(batch)  # type: ignore[method-assign, assignment]
+    desk.take(*CALM, "110")
+    assert not appended
+    assert desk.rows("SELECT count(*) FROM ticker_data") == [(11,)]
+    assert desk.lines() == ["FIRING"]
+
+
+def test_while_the_database_is_away_alerts_go_on_and_all_is_stored_when_it_is_back(desk: Desk, logged: Logged) -> None:
+    desk.take(*CALM)
+    desk.away(True)
+    desk.take("110", "100", "100", "100", "100", "90")
+    desk.backlog.step(desk.stop)
+    assert desk.lines() == ["FIRING", "RESOLVED", "FIRING"]
+    assert desk.spool.waiting == 6
+    assert "connection refused" in logged.read_new()
+    desk.away(False)
+    desk.take("90")  # behind those that wait
+    assert desk.spool.waiting == 7
+    desk.backlog.step(desk.stop)
+    assert desk.spool.is_empty
+    assert "stored now: 7" in logged.read_new()
+    assert desk.rows("SELECT price FROM ticker_data ORDER BY timestamp") == [
+        (Decimal(p),) for p in [*CALM, "110", "100", "100", "100", "100", "90", "90"]
+    ]
+    assert desk.rows("SELECT state FROM alerts ORDER BY number") == [("FIRING",), ("RESOLVED",), ("FIRING",)]
+    assert desk.rows("SELECT state FROM alert_states") == [("FIRING",)]
+    assert desk.rows("SELECT ticks FROM ohlcv_1d") == [(17,)]
+    assert (desk.intake.counts.stored, desk.backlog.counts.stored) == (10, 7)
+    desk.take("90")
+    assert desk.spool.is_empty
+
+
+def test_a_commit_of_which_nobody_knows_is_stored_once(desk: Desk) -> None:
+    """The connection breaks after COMMIT was sent: the server has it, we put it aside."""
+    desk.take(*CALM)
+    real = desk.writer.once
+
+    def commits_and_breaks(work: Any, *, patience: float = 15.0) -> Any:
+        real(work, patience=patience)
+        raise DatabaseUnavailable("server closed the connection unexpectedly")
+
+    desk.writer.once = commits_and_breaks  # type: ignore[method-assign]
+    desk.take("110")
+    desk.writer.once = real  # type: ignore[method-assign]
+    assert desk.spool.waiting == 1
+    desk.backlog.step(desk.stop)
+    assert desk.rows("SELECT count(*) FROM ticker_data") == [(11,)]
+    assert desk.rows("SELECT ticks FROM ohlcv_1d") == [(11,)]
+    assert desk.rows("SELECT count(*) FROM alerts") == [(1,)]
+    assert desk.lines() == ["FIRING"]
+
+
+def test_a_kill_between_the_database_s_commit_and_the_spool_s_changes_nothing(desk: Desk) -> None:
+    desk.away(True)
+    desk.take(*CALM, "110")
+    desk.away(False)
+    real, desk.spool.done = desk.spool.done, lambda through: None  # type: ignore[method-assign]
+    entries = desk.spool.first(3)
+    Store(desk.drain).save_spooled(entries)
+    desk.spool.done = real  # type: ignore[method-assign]
+    desk.backlog.step(desk.stop)
+    assert desk.rows("SELECT count(*), sum(ticks)::int FROM ticker_data, ohlcv_1d GROUP BY ohlcv_1d.ticks") == [
+        (11, 121)
+    ]
+    assert desk.rows("SELECT count(*) FROM alerts") == [(1,)]
+
+
+def test_where_neither_takes_a_batch_polling_waits_and_goes_on_when_one_does(desk: Desk, logged: Logged) -> None:
+    desk.away(True)
+    tries: list[int] = []
+
+    def full(*_: object) -> int:
+        tries.append(1)
+        if len(tries) == 3:
+            desk.away(False)
+        raise SpoolFull("the spool is full: 9 MB of 9")
+
+    desk.spool.append = full  # type: ignore[method-assign]
+    desk.take("100")
+    assert len(tries) == 3
+    assert desk.clock.waits[-3:] == [1.0, 1.0, 1.0]
+    assert desk.rows("SELECT count(*) FROM ticker_data") == [(1,)]
+    log = logged.read_new()
+    assert "Polling has stopped" in log
+    assert "polling goes on" in log
+    assert desk.intake.blocked is None
+
+
+def test_told_to_stop_while_neither_takes_it_the_batch_is_not_accepted(desk: Desk) -> None:
+    desk.take(*CALM)
+    desk.away(True)
+
+    def broken(*_: object) -> int:
+        desk.stop.set()
+        raise CannotWrite("spool.sqlite: no space left on device")
+
+    desk.spool.append = broken  # type: ignore[method-assign]
+    with pytest.raises(Stopping, match="no space left"):
+        desk.take("110")
+    assert desk.lines() == [], "what is not accepted does not alert"
+
+
+def test_who_is_deposed_commits_nothing_and_does_not_alert(desk: Desk, dsn: str) -> None:
+    desk.take(*CALM)
+    desk.rows("UPDATE leader SET epoch = epoch + 1 RETURNING 1")
+    with pytest.raises(Deposed):
+        desk.take("110")
+    assert desk.rows("SELECT count(*) FROM ticker_data") == [(10,)]
+    assert desk.lines() == []
+    assert desk.spool.is_empty
+
+
+def test_who_was_frozen_in_a_commit_asks_again_before_the_batch_counts_as_accepted(desk: Desk) -> None:
+    """The server has ended its session meanwhile, and another leads: the spool would take what is not ours to take."""
+    desk.take(*CALM)
+    desk.rows("UPDATE leader SET epoch = epoch + 1 RETURNING 1")
+    real = desk.writer.once
+
+    def frozen(work: Any, *, patience: float = 15.0) -> Any:
+        desk.writer.once = real  # type: ignore[method-assign]
+        desk.clock.advance(30)
+        raise DatabaseUnavailable("terminating connection due to idle-in-transaction timeout")
+
+    desk.writer.once = frozen  # type: ignore[method-assign]
+    with pytest.raises(Deposed):
+        desk.take("110")
+    assert desk.spool.is_empty
+    assert desk.lines() == []
+
+
+def test_who_knows_that_another_leads_puts_nothing_aside(desk: Desk) -> None:
+    """Also where batches wait already, so that the database is not asked."""
+    desk.away(True)
+    desk.take("100")
+    desk.away(False)
+    desk.rows("UPDATE leader SET epoch = epoch + 1 RETURNING 1")
+    assert not desk.lease.renew()
+    with pytest.raises(Deposed):
+        desk.take("100")
+    assert desk.spool.waiting == 1
+
+
+def test_a_step_after_the_wish_to_stop_stores_what_one_transaction_holds(desk: Desk) -> None:
+    desk.away(True)
+    desk.take(*CALM)
+    desk.away(False)
+    desk.stop.set()
+    desk.backlog.step(desk.stop)
+    assert desk.spool.is_empty
+
+
+def test_what_a_deposed_leader_had_accepted_is_stored_all_the_same(desk: Desk) -> None:
+    desk.take(*CALM)
+    desk.away(True)
+    desk.take("110")
+    desk.away(False)
+    desk.rows("UPDATE leader SET epoch = epoch + 1 RETURNING 1")
+    desk.backlog.step(desk.stop)
+    assert desk.rows("SELECT count(*) FROM ticker_data") == [(11,)]
+    assert desk.rows("SELECT state FROM alerts") == [("FIRING",)]
+    assert desk.rows("SELECT count(*) FROM alert_states") == [(0,)], "the states are the successor's to say"
+
+
+def test_a_database_that_took_our_rights_away_is_waited_for_too(desk: Desk, dsn: str) -> None:
+    desk.take(*CALM)
+    desk.rows("ALTER TABLE alerts RENAME TO gone; SELECT 1")
+    desk.take("110")
+    assert desk.spool.waiting == 1
+    desk.backlog.step(desk.stop)
+    assert desk.spool.waiting == 1
+    desk.rows("ALTER TABLE gone RENAME TO alerts; SELECT 1")
+    desk.backlog.step(desk.stop)
+    assert desk.spool.is_empty
+    assert desk.rows("SELECT count(*) FROM alerts") == [(1,)]
+
+
+def test_a_tick_that_the_database_refuses_costs_no_other_out_of_the_spool(desk: Desk, logged: Logged) -> None:
+    desk.away(True)
+    good = desk.batch("100")
+    bad = desk.batch("100")
+    desk.intake.accept(good)
+    desk.intake.accept(replace(bad, ticks=(replace(bad.ticks[0], price=Decimal(-1)),)))
+    desk.take("100")
+    desk.away(False)
+    desk.backlog.step(desk.stop)
+    assert desk.spool.is_empty
+    assert desk.rows("SELECT count(*) FROM ticker_data") == [(2,)]
+    assert desk.backlog.counts.refused == 1
+    assert "will not take this tick of BTC" in logged.read_new()
+
+
+def test_alerts_that_were_too_many_to_wait_in_memory_are_fetched_when_the_spool_is_empty(desk: Desk) -> None:
+    desk.take(*CALM)
+    desk.away(True)
+    desk.alerts.behind = True  # as when ten thousand wait for a file that cannot be written
+    desk.take("110")
+    desk.backlog.step(desk.stop)
+    assert desk.lines() == []
+    desk.away(False)
+    desk.backlog.step(desk.stop)
+    assert desk.lines() == ["FIRING"]
+    assert not desk.alerts.behind
+
+
+def test_a_new_term_goes_on_where_the_last_one_ended(desk: Desk) -> None:
+    desk.take(*CALM, "110")
+    assert desk.lease.take()
+    desk.intake = desk.term()
+    desk.take("110")
+    assert desk.lines() == ["FIRING"]
+    desk.take("104")
+    assert desk.lines() == ["FIRING", "RESOLVED"]
+
+
+def test_a_frozen_server_holds_a_batch_up_for_two_seconds_and_no_more(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patiences: list[float] = []
+    real = desk.writer.once
+
+    def once(work: Any, *, patience: float = 15.0) -> Any:
+        patiences.append(patience)
+        return real(work, patience=patience)
+
+    monkeypatch.setattr(desk.writer, "once", once)
+    desk.take("100")
+    assert max(patiences) <= 2
+    lock = psycopg2.connect(desk.writer._dsn)
+    with closing(lock), lock.cursor() as cursor:
+        cursor.execute("LOCK TABLE ticker_data")
+        desk.take("100")
+        assert desk.spool.waiting == 1
