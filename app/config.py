@@ -14,8 +14,10 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_va
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from app.database_tls import hosts, weakness
 from app.errors import ConfigurationError
 from app.given import Given
+from app.notify import parse_allowed, parse_channels
 from app.watch import parse_watch
 
 _MOST_CALLS = 1_000_000_000
@@ -57,8 +59,12 @@ class Settings(BaseSettings):
     )
 
     database_url: SecretStr = Field(SecretStr(""), description="a PostgreSQL URL; empty = embedded, in DATA_DIR")
+    database_trusted_hosts: str = Field("", description="hosts of it that need no sslmode=verify-full")
     data_dir: Path = Field(Path("data"), description="where the daemon keeps its own files")
+    spool_max_mb: int = Field(1000, ge=1, le=1_000_000, description="MB that may wait there for the database")
     alerts_file: Path = Field(Path("alerts/alerts.txt"), description="where alerts are written")
+    notify_urls: SecretStr = Field(SecretStr(""), description="where else alerts go: name=URL, separated by spaces")
+    notify_allow: str = Field("", description="hosts and networks of your own that NOTIFY_URLS may lead to")
 
     api_host: str = Field("127.0.0.1", description="the address the API listens on")
     api_port: int = Field(8000, ge=1, le=65535, description="the port the API listens on")
@@ -160,6 +166,13 @@ def load(env_file: Path | None = Path(".env"), **override: Any) -> Settings:
     return settings
 
 
+def exposed(env_file: Path | None = Path(".env")) -> list[str]:
+    """A sentence for each file that holds a secret of the settings and can be read by every user of this machine."""
+    is_file = env_file is not None and env_file.is_file()  # a pipe can be read only once
+    files = Given(KEYS, SECRETS, env_file if is_file else None).exposed()
+    return [f"{file} holds a secret, and every user of this machine can read it: chmod o-r '{file}'" for file in files]
+
+
 def describe(settings: Settings) -> list[tuple[str, str, str]]:
     """(key, value, meaning) of every setting in effect, secrets masked."""
     fields = Settings.model_fields
@@ -172,11 +185,31 @@ def _between(settings: Settings) -> Iterator[tuple[str, str]]:
         parse_watch(settings.watch, default_market=settings.source, default_quote=settings.quote)
     except ConfigurationError as error:
         yield "watch", str(error).removeprefix("WATCH: ")
+    database_url = settings.database_url.get_secret_value()
+    if database_url and (reason := weakness(database_url, hosts(settings.database_trusted_hosts))):
+        yield "database_url", reason
+    yield from _between_channels(settings)
     has_key = bool(settings.coingecko_api_key.get_secret_value())
     if settings.coingecko_plan != "keyless" and not has_key:
         yield "coingecko_plan", "needs COINGECKO_API_KEY, which is empty"
     if settings.coingecko_plan == "keyless" and has_key:
         yield "coingecko_api_key", "is set, so COINGECKO_PLAN should be demo or pro (the key does not say which)"
+
+
+def _between_channels(settings: Settings) -> Iterator[tuple[str, str]]:
+    try:
+        allowed = parse_allowed(settings.notify_allow)
+    except ConfigurationError as error:
+        yield "notify_allow", str(error).removeprefix("NOTIFY_ALLOW: ")
+        return
+    try:
+        channels = parse_channels(settings.notify_urls.get_secret_value())
+    except ConfigurationError as error:
+        yield "notify_urls", str(error).removeprefix("NOTIFY_URLS: ")
+        return
+    for name, webhook in channels.items():
+        if refusal := allowed.refusal_unseen(webhook):
+            yield "notify_urls", f"{name}: {refusal}"
 
 
 def _shown(name: str, value: object) -> str:
@@ -190,7 +223,9 @@ def _shown(name: str, value: object) -> str:
         return f"{value:g}"
     if name.endswith("_url") and value:
         # A password or key in an address is refused; the refusal must not show it.
-        return re.sub(r"(?<=//)[^/]*(?=@)|(?<=\?).*", "********", str(value))
+        return re.sub(
+            r"(?<=[?#]).*", "********", re.sub(r"^([a-z]*:?//)?.*(?=@)", r"\1********", str(value)), flags=re.DOTALL
+        )
     return "" if value is None else str(value)
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any, TypeVar
 
 import psycopg2
@@ -26,6 +27,11 @@ _LOOK_SECONDS = 0.2  # how soon a wish to stop is noticed
 
 OLDEST_SERVER = 15
 
+APP = "cryptomonitor_app"
+"""The role that may do what the daemon does, and nothing else."""
+READER = "cryptomonitor_reader"
+"""The role that may read."""
+
 # What a server, or libpq before it asks one, says when we will never get in like this. There is no error code then.
 _REFUSALS = (
     "password authentication failed",
@@ -36,10 +42,15 @@ _REFUSALS = (
     "pg_hba.conf rejects connection",
     "is not permitted to log in",
     "permission denied for database",
+    "root certificate file",
+    "certificate verify failed",
+    "does not match host name",
+    "server does not support SSL",
 )
 _CONNECT = {
     "client_encoding": "UTF8",
     "application_name": "cryptomonitor",
+    "gssencmode": "disable",  # a Kerberos ticket that happens to lie here would take the place of TLS
     "keepalives_idle": "5",
     "keepalives_interval": "2",
     "keepalives_count": "2",
@@ -49,7 +60,7 @@ _CONNECT = {
 # between clients: these settings would be another's.)
 _SESSION = """
     SET timezone = 'UTC'; SET search_path = public; SET synchronous_commit = on;
-    SET statement_timeout = '10s'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '30s';
+    SET statement_timeout = '10s'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '5s';
 """
 
 
@@ -89,8 +100,10 @@ class Database:
     two seconds, until ``stop`` is set.
     """
 
-    def __init__(self, dsn: str, stop: threading.Event, purpose: str = "cryptomonitor") -> None:
-        self._dsn, self._stop, self._purpose = dsn, stop, purpose
+    def __init__(
+        self, dsn: str, stop: threading.Event, purpose: str = "cryptomonitor", role: str | None = None
+    ) -> None:
+        self._dsn, self._stop, self._purpose, self._role = dsn, stop, purpose, role
         self._connection: _Connection | None = None
         self._been_in = False  # has ever been let in: from then on a refusal is a fault that may pass
         self.waiting_because: str | None = None
@@ -110,7 +123,7 @@ class Database:
             tries=-1,  # until it succeeds, or until stop is set: _attempt looks at it each time
             delay=0.1,
             backoff=2,
-            max_delay=2,
+            max_delay=1.8,
             jitter=(0, 0.1),
             logger=self,
         )
@@ -119,10 +132,13 @@ class Database:
             log.get(__name__).info("The database is back.", action="database_back", purpose=self._purpose)
         return result
 
-    def once(self, work: Callable[[pg.cursor], T]) -> T:
-        """Do the work in one transaction, now or not at all. Raises DatabaseUnavailable where nobody answers."""
+    def once(self, work: Callable[[pg.cursor], T], *, patience: float = _PATIENCE_SECONDS) -> T:
+        """Do the work in one transaction, now or not at all. Raises DatabaseUnavailable where nobody answers.
+
+        Then it is not known whether it was done: the work must be such that doing it twice does no harm.
+        """
         try:
-            with translated(), _transaction(self._open(_PATIENCE_SECONDS)) as cursor:
+            with translated(), _transaction(self._open(patience)) as cursor:
                 return work(cursor)
         except DatabaseUnavailable:
             self.close()
@@ -161,9 +177,11 @@ class Database:
             raise _Again(str(error)) from error
 
     def _open(self, patience: float) -> pg.connection:
+        if self._connection is not None and _was_left(self._connection):
+            self.close()
         if self._connection is None or self._connection.closed:
             try:
-                self._connection = connect(self._dsn, self._purpose, self._stop)
+                self._connection = connect(self._dsn, self._purpose, self._stop, self._role)
             except DatabaseRefused as error:
                 if not self._been_in:
                     raise
@@ -177,15 +195,28 @@ class _Again(DatabaseUnavailable):
     """Tells ``retry`` that another attempt makes sense."""
 
 
-def connect(dsn: str, purpose: str = "cryptomonitor", stop: threading.Event | None = None) -> _Connection:
-    """Open one connection with our session settings. Raises DatabaseUnavailable or DatabaseRefused."""
+def connect(
+    dsn: str, purpose: str = "cryptomonitor", stop: threading.Event | None = None, role: str | None = None
+) -> _Connection:
+    """Open one connection with our session settings. Raises DatabaseUnavailable or DatabaseRefused.
+
+    ``role``: whose rights it has from then on, where the database's user may become that; None: the user's own.
+    """
     given = {**_CONNECT, "application_name": purpose, **pg.parse_dsn(dsn)}
+    # Known before it is open, so that the wish to stop ends the opening too.
+    factory = type("_Stoppable", (_Connection,), {"stop": stop})
+    try:
+        with translated():
+            connection: _Connection = psycopg2.connect(**given, connection_factory=factory)
+    except DatabaseRefused as error:
+        raise DatabaseRefused(f"{error}; check DATABASE_URL") from error
     with translated():
-        connection: _Connection = psycopg2.connect(**given, connection_factory=_Connection)
-        connection.stop, connection.patience = stop, _PATIENCE_SECONDS
+        connection.patience = _PATIENCE_SECONDS
         try:
             with _transaction(connection) as cursor:
                 cursor.execute(_SESSION)
+                if role is not None:
+                    _become(cursor, role)
         except psycopg2.Error:
             connection.close()
             raise
@@ -193,6 +224,31 @@ def connect(dsn: str, purpose: str = "cryptomonitor", stop: threading.Event | No
         connection.close()
         raise DatabaseRefused(trouble)
     return connection
+
+
+def _become(cursor: pg.cursor, role: str) -> None:
+    ((done, user),) = execute(cursor, "become", role=role)
+    if not done:
+        _note_that_it_may_do_more(user, role)
+
+
+@cache  # said once for each, however many connections there are
+def _note_that_it_may_do_more(user: str, role: str) -> None:
+    log.get(__name__).warning(
+        f"The database user {user} cannot become the role {role}: we work on with all of {user}'s own rights. "
+        "Everything works; docs/roles.md says how to give fewer.",
+        action="no_role",
+        role=role,
+    )
+
+
+def _was_left(connection: pg.connection) -> bool:
+    """Whether the server has closed a connection that nobody was using: it says so by a last word, or by the end."""
+    if connection.closed:
+        return True
+    poller = select.poll()
+    poller.register(connection, select.POLLIN)
+    return bool(poller.poll(0))
 
 
 def _unsuitable(connection: pg.connection) -> str | None:

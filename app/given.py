@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import stat
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -15,6 +16,7 @@ _ENVIRONMENT = "the environment"
 _KEYS_OF_OTHERS = ("COMPOSE_", "DOCKER_", "POSTGRES_", "PG")
 # In the environment anything may stand; but a key that starts like one of ours and is none is a typing error.
 _OUR_PREFIXES = ("COINGECKO_", "TICK_", "VIEW_REFRESH")
+_DOCKER_SECRETS = Path("/run/secrets")
 
 
 class Given:
@@ -25,6 +27,7 @@ class Given:
     """
 
     def __init__(self, keys: Collection[str], secrets: Collection[str], env_file: Path | None) -> None:
+        self._secrets = secrets
         self._known = [*keys, *(f"{key}_FILE" for key in keys if key in secrets)]
         self._places: dict[str, Mapping[str, str]] = {_ENVIRONMENT: os.environ}
         if env_file is not None:
@@ -53,6 +56,16 @@ class Given:
         place = self._place(key)
         return f" (in {place})" if place else ""
 
+    def exposed(self) -> list[Path]:
+        """The files of ours that hold a secret and that every user of this machine can read."""
+        files = []
+        for place, values in self._places.items():
+            files += [Path(file) for key in self._secrets if (file := values.get(f"{key}_FILE"))]
+            if place != _ENVIRONMENT and any(values.get(key) for key in self._secrets):
+                files.append(Path(place))
+        # Docker gives a container's secrets that mode, and nobody else is in there.
+        return [file for file in files if not file.is_relative_to(_DOCKER_SECRETS) and _is_open_to_all(file)]
+
     def _place(self, key: str) -> str | None:
         keys = {key, f"{key}_FILE"} & {*self._known}
         return next((place for place, values in self._places.items() if not keys.isdisjoint(values)), None)
@@ -71,6 +84,15 @@ class Given:
     def _suggestion(self, key: str) -> str:
         near = difflib.get_close_matches(key.upper(), self._known, n=1)
         return f"; did you mean {near[0]}?" if near else "; .env.example lists them all"
+
+
+def _is_open_to_all(file: Path) -> bool:
+    try:
+        mode = file.stat().st_mode
+        way = [folder.stat().st_mode for folder in file.resolve().parents]
+    except OSError:
+        return False
+    return stat.S_ISREG(mode) and bool(mode & stat.S_IROTH) and all(folder & stat.S_IXOTH for folder in way)
 
 
 def _content(what: str, path: Path) -> str:

@@ -83,8 +83,6 @@ def _database(settings: Settings) -> str:
         return f"embedded, in {settings.data_dir}; it runs while `run` does, and it does not now"
     try:
         version, size, _, schema = _look(dsn)
-    except DatabaseRefused as error:
-        raise DatabaseRefused(f"{error}; check DATABASE_URL") from error
     except DatabaseUnavailable as error:
         raise DatabaseUnavailable(f"{error}; start the server, or check DATABASE_URL") from error
     ours = max(migration.version for migration in migrations.known())
@@ -99,9 +97,8 @@ def _database(settings: Settings) -> str:
 def _look(dsn: str) -> tuple[str, str, datetime, int]:
     """The server's version, the database's size, the server's clock, the schema's version (0 where there is none)."""
     with closing(connect(dsn, "cryptomonitor doctor")) as connection, connection.cursor() as cursor, translated():
-        version, size, time, has_schema = execute(cursor, "look_at_server")[0]
-        applied = execute(cursor, "applied_migrations") if has_schema else []
-        return version, size, time, max((row[0] for row in applied), default=0)
+        version, size, time = execute(cursor, "look_at_server")[0]
+        return version, size, time, max(migrations.applied_versions(cursor), default=0)
 
 
 def _provider(settings: Settings) -> str:
@@ -142,8 +139,14 @@ def _sources(settings: Settings) -> dict[str, Source]:
 class _NoLedger:
     """Counts no calls: a look at the provider's door must work without a database."""
 
-    def reserve(self, source: str, month: date, calls: int) -> int:  # noqa: ARG002
-        return calls
+    def recent(self, source: str) -> list[float]:  # noqa: ARG002
+        return []
+
+    def spent(self, source: str, month: date) -> int:  # noqa: ARG002
+        return 0
+
+    def spend(self, source: str, month: date | None, keep: int) -> int:  # noqa: ARG002
+        return 0
 
 
 CHECKS: dict[str, Callable[[Settings], str]] = {

@@ -8,14 +8,14 @@ from app import config, log
 from app.cli.database import dsn_of
 from app.cli.run import stop_on_signals
 from app.db import Database
-from app.migrations import migrate
+from app.migrations import grant, migrate
 
 
 @click.command()
 def command() -> None:
-    """Bring the database's schema up to date.
+    """Bring the database's schema up to date, and who may do what there.
 
-    ``run`` does so by itself.
+    ``run`` does so by itself, where its database user is the one who owns the tables.
     """
     settings = config.load()
     log.configure(settings.log_level, settings.log_format)
@@ -24,5 +24,6 @@ def command() -> None:
     for migration in applied:
         click.echo(f"applied {migration.version:04d} {migration.name}")
     if not applied:
+        grant(database)
         click.echo("the schema is up to date")
     database.close()

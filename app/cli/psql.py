@@ -33,6 +33,8 @@ def command(options: tuple[str, ...]) -> None:
         if "password" in parts:
             # Everybody can read the list of processes; nobody else can read this one's environment.
             environment["PGPASSWORD"] = parts.pop("password")
+        if "sslpassword" in parts:
+            raise ConfigurationError("DATABASE_URL: sslpassword cannot be handed to psql unseen; use a key without one")
         url = make_dsn(**parts)
     else:
         program, url = psql_command(settings.data_dir)

@@ -21,3 +21,38 @@ SELECT version FROM schema_migrations ORDER BY version;
 -- name: record_migration
 -- Write a migration down.
 INSERT INTO schema_migrations (version, name) VALUES (%(version)s, %(name)s);
+
+-- name: has_migrations_table
+-- Is there a place where applied migrations are written down? And is it ours? (Other programs have a table of that name.)
+SELECT count(*) > 0,
+       coalesce(array_agg(attname || ' ' || format_type(atttypid, NULL) ORDER BY attnum)
+           = ARRAY['version integer', 'name text', 'applied_at timestamp with time zone'], false)
+FROM pg_attribute
+WHERE attrelid = to_regclass('public.schema_migrations') AND attnum > 0 AND NOT attisdropped;
+
+-- name: may_grant_rights
+-- Are we the owner, or nearly?
+SELECT has_function_privilege('grant_rights()', 'EXECUTE');
+
+-- name: grant_rights
+-- Give the roles their rights anew.
+SELECT grant_rights();
+
+-- name: become
+-- Take on a role, where that is allowed and it has rights here. Whether we have its rights and no others now (or there
+-- is nothing here yet to have rights to), and as whom we connected. Since version 16 members of a role may be without
+-- the right to become it.
+WITH wanted AS MATERIALIZED (
+    SELECT rolname,
+        has_table_privilege(rolname, to_regclass('public.schema_migrations'), 'SELECT') AS is_granted,
+        pg_has_role(rolname, 'USAGE') AS is_inherited,
+        pg_has_role(rolname, CASE WHEN current_setting('server_version_num')::int < 160000
+            THEN 'MEMBER' ELSE 'SET' END) AS can_be_taken
+    FROM pg_roles WHERE rolname = %(role)s
+), taken AS MATERIALIZED (
+    SELECT set_config('role', rolname, false) FROM wanted WHERE is_granted AND can_be_taken
+)
+SELECT EXISTS (SELECT FROM taken)
+        OR EXISTS (SELECT FROM wanted WHERE is_granted AND is_inherited AND NOT can_be_taken)
+        OR to_regclass('public.schema_migrations') IS NULL,
+    session_user;

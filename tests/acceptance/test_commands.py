@@ -142,7 +142,7 @@ def test_a_market_that_no_source_serves_ends_it_before_anything_is_made(
 
 def test_a_connection_option_that_means_nothing_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     done = ended(tmp_path, "run", "--no-api", DATABASE_URL=f"{NOBODY}?sslmode=perhaps")
-    assert (done.code, done.reason) == (69, 'invalid sslmode value: "perhaps"')
+    assert (done.code, done.reason) == (69, 'invalid sslmode value: "perhaps"; check DATABASE_URL')
     assert_at_once(done, tmp_path)
 
 
@@ -406,13 +406,13 @@ def test_psql_gets_its_options_and_no_password_on_its_command_line(tmp_path: Pat
         "-h",
         "elsewhere",
         PATH=f"{fake.parent}:{os.environ['PATH']}",
-        DATABASE_URL=f"postgresql://me:{CANARY}@db:5433/x?sslmode=require",
+        DATABASE_URL=f"postgresql://me:{CANARY}@db:5433/x?sslmode=verify-full",
     )
     assert done.code == 3
     *options, password = done.out.splitlines()
     assert options[0].startswith("[--dbname=")
     assert set(options[0][1:-1].removeprefix("--dbname=").split()) == {
-        "user=me", "host=db", "port=5433", "dbname=x", "sslmode=require"
+        "user=me", "host=db", "port=5433", "dbname=x", "sslmode=verify-full"
     }  # fmt: skip
     assert options[1:] == ["[-At]", "[-c]", "[SELECT 1; -- two words]", "[--set=x=y]", "[-h]", "[elsewhere]"]
     assert password == f"password {CANARY}"

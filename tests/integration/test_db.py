@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import threading
 import time
 from contextlib import closing, suppress
@@ -23,15 +24,33 @@ def one(database: Database, sql: str) -> object:
     return database.run(lambda cursor: (cursor.execute(sql), cursor.fetchone())[1][0])  # type: ignore[index]
 
 
+def cut(dsn: str, cursor: psycopg2.extensions.cursor) -> None:
+    """As when the server is restarted."""
+    pid = cursor.connection.info.backend_pid
+    with closing(psycopg2.connect(dsn)) as other, other.cursor() as killer:
+        killer.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+
+
+def test_a_connection_that_was_cut_while_nobody_used_it_costs_no_attempt(dsn: str, database: Database) -> None:
+    def pid(cursor: psycopg2.extensions.cursor) -> int:
+        return int(cursor.connection.info.backend_pid)
+
+    first = database.once(pid)
+    assert database.once(pid) == first
+    with closing(psycopg2.connect(dsn)) as other, other.cursor() as killer:
+        killer.execute("SELECT pg_terminate_backend(%s, 5000)", (first,))
+    assert database.once(pid) != first
+
+
 def test_a_connection_that_was_cut_is_opened_again_and_the_work_done_again(
     dsn: str, database: Database, logged: Logged
 ) -> None:
-    with closing(psycopg2.connect(dsn)) as other, other.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(%s)", (one(database, "SELECT pg_backend_pid()"),))
     attempts = []
 
     def work(cursor: psycopg2.extensions.cursor) -> int:
         attempts.append(1)
+        if len(attempts) == 1:
+            cut(dsn, cursor)
         cursor.execute("SELECT 42")
         return int((cursor.fetchone() or (0,))[0])
 
@@ -182,3 +201,17 @@ def test_sessions_are_durable_bounded_and_in_utc(dsn: str) -> None:
         ):
             cursor.execute("SELECT current_setting(%s)", (setting,))
             assert cursor.fetchone() == (value,)
+
+
+def test_the_wish_to_stop_ends_an_opening_too() -> None:
+    """A server that accepts and says nothing."""
+    stop = threading.Event()
+    stop.set()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        closing(
+            Database(f"host=127.0.0.1 port={silent.getsockname()[1]} user=a dbname=b sslmode=disable", stop)
+        ) as database,
+        pytest.raises(DatabaseUnavailable, match="in time to stop"),
+    ):
+        database.once(lambda cursor: None)

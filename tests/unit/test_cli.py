@@ -163,8 +163,8 @@ def test_a_reader_that_is_gone_is_no_second_failure(
 
 
 def test_the_database_of_other_commands_is_the_one_named_or_the_one_that_runs(tmp_path: Path) -> None:
-    named = config.load(None, database_url="postgresql://db/x")
-    assert dsn_of(named) == "postgresql://db/x"
+    named = config.load(None, database_url="postgresql://localhost/x")
+    assert dsn_of(named) == "postgresql://localhost/x"
     with pytest.raises(DatabaseUnavailable, match="no embedded PostgreSQL runs for DATA_DIR=") as caught:
         dsn_of(config.load(None, data_dir=tmp_path))
     assert caught.value.exit_code == 69

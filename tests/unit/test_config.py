@@ -175,6 +175,7 @@ def test_a_bad_database_url_is_refused_without_showing_it(url: str, env_file: Pa
 )
 def test_every_form_of_a_database_url_that_libpq_takes_is_taken(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("DATABASE_TRUSTED_HOSTS", "db,a,b")
     assert load(None).database_url.get_secret_value() == url
 
 
@@ -227,17 +228,17 @@ def test_a_secret_can_be_in_a_file(env_file: Path, tmp_path: Path, monkeypatch: 
 def test_a_secrets_file_in_the_environment_wins_over_a_secret_in_env(
     env_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "url").write_text("postgresql://db/from-file\n")
-    env_file.write_text("DATABASE_URL=postgresql://db/from-env\n")
+    (tmp_path / "url").write_text("postgresql://localhost/from-file\n")
+    env_file.write_text("DATABASE_URL=postgresql://localhost/from-env\n")
     monkeypatch.setenv("DATABASE_URL_FILE", str(tmp_path / "url"))
-    assert load(env_file).database_url.get_secret_value() == "postgresql://db/from-file"
+    assert load(env_file).database_url.get_secret_value() == "postgresql://localhost/from-file"
 
 
 def test_a_secret_given_twice_in_one_place_is_refused(
     env_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "url").write_text(f"postgresql://me:{CANARY}@db/x")
-    env_file.write_text(f"DATABASE_URL=postgresql://me:{CANARY}@db/y\nDATABASE_URL_FILE='{tmp_path / 'url'}'\n")
+    (tmp_path / "url").write_text(f"postgresql://me:{CANARY}@localhost/x")
+    env_file.write_text(f"DATABASE_URL=postgresql://me:{CANARY}@localhost/y\nDATABASE_URL_FILE='{tmp_path / 'url'}'\n")
     text = refusal(env_file)
     assert text == f"DATABASE_URL and DATABASE_URL_FILE (in {env_file}) are both set: one of them is enough"
     # Compose hands on an empty variable where the shell has none.
@@ -308,7 +309,8 @@ def test_other_keys_are_not_ours_to_judge(env_file: Path, monkeypatch: pytest.Mo
 def test_the_effective_configuration_masks_every_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COINGECKO_PLAN", "demo")
     monkeypatch.setenv("COINGECKO_API_KEY", CANARY)
-    monkeypatch.setenv("DATABASE_URL", f"postgresql://me:{CANARY}@db/x")
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://me:{CANARY}@localhost/x")
+    monkeypatch.setenv("NOTIFY_URLS", f"ops=jsons://hooks.example.org/{CANARY}")
     settings = load(None)
     rows = describe(settings)
     assert [key for key, _, _ in rows] == list(config.KEYS)
