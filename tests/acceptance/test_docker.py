@@ -198,6 +198,64 @@ def test_a_container_is_an_ordinary_user_on_a_file_system_that_it_cannot_write(d
     assert demo.inside("demo-app", script.replace("'/'", "'/', '/app/data', '/tmp'")) == "['/app/data', '/tmp']"
 
 
+def status_of_the_first_process(clone: Clone, service: str) -> dict[str, str]:
+    """What the kernel says of the process that the container is there for."""
+    proc = clone.compose("exec", "-T", service, "cat", "/proc/1/status")
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in proc.splitlines())}
+
+
+@pytest.mark.parametrize("service", ["demo-app", "demo-api", "simulate", "demo-db"])
+def test_a_running_process_can_become_nobody_else_and_call_only_what_docker_lets_it(service: str, demo: Clone) -> None:
+    status = status_of_the_first_process(demo, service)
+    users = set(status["Uid"].split())
+    assert "0" not in users
+    assert users == {"10001"} or service == "demo-db"
+    assert {status[kind] for kind in ("CapPrm", "CapEff", "CapInh", "CapAmb")} == {"0" * 16}
+    assert service == "demo-db" or status["CapBnd"] == "0" * 16
+    assert status["NoNewPrivs"] == "1"
+    assert status["Seccomp"] == "2", "the filter that the engine has by default"
+
+
+@pytest.mark.parametrize("service", ["demo-app", "demo-api", "simulate", "demo-db"])
+def test_what_the_engine_holds_a_running_container_to(service: str, demo: Clone) -> None:
+    (number,) = demo.compose("ps", "-q", service).split()
+    (found,) = json.loads(run("docker", "inspect", number).stdout)
+    host = found["HostConfig"]
+    assert host["ReadonlyRootfs"]
+    assert host["CapDrop"] == ["ALL"]
+    assert host["SecurityOpt"] == ["no-new-privileges:true"]
+    assert not host["Privileged"]
+    assert host["PidMode"] == host["UTSMode"] == host["UsernsMode"] == ""
+    assert host["IpcMode"] == "private"
+    assert host["PidsLimit"] in (128, 256)
+    assert 0 < host["Memory"] <= 1 << 30
+    assert host["NanoCpus"] == 10**9
+    assert host["RestartPolicy"]["Name"] == "unless-stopped"
+    assert found["Config"]["StopTimeout"] >= 15
+    assert not [mount for mount in found["Mounts"] if "docker.sock" in mount["Source"]]
+    published = {binding["HostIp"] for bindings in host["PortBindings"].values() for binding in bindings}
+    assert published == ({"127.0.0.1"} if service == "demo-api" else set())
+    assert all(name.startswith(demo.project) for name in found["NetworkSettings"]["Networks"])
+    assert found["State"]["Health"]["Status"] == "healthy"
+    write = run("docker", "exec", "--user", "0", number, "sh", "-c", "touch /usr/here /etc/here; echo $?")
+    assert write.stderr.count("Read-only file system") == 2, "not even for root"
+
+
+def test_the_image_has_no_setuid_program_no_secret_and_none_of_our_tools(demo: Clone) -> None:
+    def within(*command: str) -> str:
+        options = ("--rm", "--network", "none", "--user", "0", "--entrypoint", command[0])
+        return run("docker", "run", *options, demo.project, *command[1:]).stdout
+
+    assert within("find", "/", "-xdev", "-perm", "/6000", "-type", "f") == ""
+    assert within("sh", "-c", "ls /app").split() == ["alerts", "app", "data", "sql"]
+    assert within("sh", "-c", "ls /venv/bin/pip* /venv/bin/pytest* 2>/dev/null") == ""
+    history = run("docker", "history", "--no-trunc", "--format", "{{.CreatedBy}}", demo.project).stdout
+    (image,) = json.loads(run("docker", "image", "inspect", demo.project).stdout)
+    told = f"{history}\n{image['Config']['Env']}"
+    assert not re.search(r"PASSWORD|API_KEY|TOKEN|SECRET|DATABASE_URL", told), told
+    assert image["Config"]["User"] == "10001:10001"
+
+
 def test_the_demo_has_no_way_out(demo: Clone) -> None:
     # An address of the kind that is kept for documents: nobody's, and there is no route to it to begin with.
     script = (

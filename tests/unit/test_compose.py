@@ -106,6 +106,7 @@ def test_a_container_has_limits(name: str) -> None:
     service = SERVICES[name]
     assert service["mem_limit"]
     assert service["pids_limit"] > 0
+    assert 0 < service["cpus"] <= 1, "a machine with one processor would refuse more"
     assert service["ulimits"] == {"core": 0}
     assert set(service["logging"]["options"]) == {"max-size", "max-file"}
 
@@ -132,6 +133,27 @@ def test_a_container_is_given_time_to_stop(name: str) -> None:
     seconds = int(SERVICES[name]["stop_grace_period"].removesuffix("s"))
     assert seconds >= (60 if name in DATABASES else 15)
     assert SERVICES[name].get("init", False) == (name in OURS)
+
+
+@every_service
+def test_a_container_shares_nothing_with_the_machine_and_waters_no_default_down(name: str) -> None:
+    service = SERVICES[name]
+    # Docker's own seccomp and AppArmor profiles hold where nothing else is said.
+    assert not [option for option in service["security_opt"] if "unconfined" in option or "=" in option]
+    loosening = {"cgroup", "cgroup_parent", "device_cgroup_rules", "group_add", "network_mode", "sysctls", "uts"}
+    assert set(service) & loosening <= ({"network_mode"} if name in ONE_SHOT else set())
+    assert "docker.sock" not in str(service)
+    assert "host" not in service.get("network_mode", "")
+
+
+@every_service
+def test_every_container_that_stays_is_asked_whether_it_works(name: str) -> None:
+    check = SERVICES[name].get("healthcheck")
+    if name in ONE_SHOT:
+        assert check == {"disable": True}
+    elif name != "app":  # whose check is the image's
+        assert check is not None
+        assert check["test"][0] in ("CMD", "CMD-SHELL")
 
 
 def test_only_the_api_is_published_and_only_on_loopback() -> None:
@@ -215,6 +237,18 @@ def test_the_image_is_built_in_two_stages_from_pinned_tags_and_without_a_syntax_
     assert stages == ["python:3.13-slim", "python:3.13-slim"]
     assert not re.search(r"^#\s*syntax", DOCKERFILE, re.MULTILINE)
     assert all(":" in SERVICES[name]["image"] for name in DATABASES)
+
+
+def test_the_image_has_no_program_that_makes_its_caller_somebody_else() -> None:
+    last_stage = DOCKERFILE.rpartition("\nFROM ")[2]
+    assert re.search(r"find / -xdev -type f -perm /6000 -exec chmod a-s \{\} \+", last_stage)
+    before_the_user = last_stage.partition("\nUSER ")[0]
+    assert "chmod a-s" in before_the_user, "only root may"
+
+
+def test_why_the_base_images_have_a_tag_and_no_digest_is_said() -> None:
+    text = (ROOT / "docs" / "docker.md").read_text(encoding="utf-8")
+    assert re.search(r"by tag, .*not by digest: the machine.*Pin them", text, flags=re.DOTALL)
 
 
 def test_the_image_runs_as_a_fixed_user_that_is_not_root() -> None:
