@@ -2,7 +2,7 @@
 # ARGS go on to the command: make test ARGS="-k alerts", make run ARGS=--no-api.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools run demo test check bench psql
+.PHONY: help setup tools run demo test faults faults-selftest check bench psql
 
 PY := .venv/bin/python
 RUNTIME := requirements.txt requirements-embedded.txt
@@ -20,7 +20,7 @@ install = $(PY) -m pip install -q --no-input --disable-pip-version-check --only-
 	cat $(1) | cksum >$(2)
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 setup: ## .venv with the pinned dependencies, nothing else (PYTHON=... chooses another Python)
 	@if [ "$$(cat .venv/installed 2>/dev/null)" = "$$(cat $(RUNTIME) | cksum)" ]; then \
@@ -71,6 +71,12 @@ psql: setup ## a psql on the running database
 
 test: tools ## every test, against real PostgreSQL
 	@exec $(PY) -m pytest $(ARGS)
+
+faults: tools ## kill, freeze and fill up everything, and check that nothing is lost or doubled (FAULTS=long: more often)
+	@exec $(PY) -m tests.faults $(ARGS)
+
+faults-selftest: tools ## seeded bugs, each of which that has to find
+	@exec $(PY) -m tests.faults.selftest $(ARGS)
 
 check: tools ## lint, types, import rules, dependencies
 	$(PY) -m ruff check .

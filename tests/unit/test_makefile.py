@@ -79,7 +79,9 @@ def test_make_alone_lists_every_target_of_the_contract(checkout: Checkout) -> No
     done = checkout.make()
     assert done.returncode == 0
     listed = [line.split()[1] for line in done.stdout.splitlines()]
-    assert listed == ["help", "setup", "run", "demo", "psql", "test", "check", "bench"]
+    assert listed == [
+        "help", "setup", "run", "demo", "psql", "test", "faults", "faults-selftest", "check", "bench",
+    ]  # fmt: skip
 
 
 def test_setup_makes_a_venv_once_and_then_is_silent(checkout: Checkout) -> None:
@@ -200,7 +202,16 @@ def test_demo_hands_a_recorded_file_on_whatever_its_name(checkout: Checkout) -> 
     assert not (checkout.folder / ".env").exists()
 
 
-@pytest.mark.parametrize(("target", "call"), [("psql", "-m app psql"), ("test", "-m pytest"), ("bench", "-m bench")])
+@pytest.mark.parametrize(
+    ("target", "call"),
+    [
+        ("psql", "-m app psql"),
+        ("test", "-m pytest"),
+        ("faults", "-m tests.faults"),
+        ("faults-selftest", "-m tests.faults.selftest"),
+        ("bench", "-m bench"),
+    ],
+)
 def test_the_other_targets_run_what_they_say(checkout: Checkout, target: str, call: str) -> None:
     assert checkout.make(target).returncode == 0
     assert checkout.called()[-1] == call
