@@ -6,7 +6,7 @@ import io
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -15,6 +15,7 @@ import psycopg2
 import pytest
 
 from app import config, log
+from app.clock import SystemClock
 from app.db import Database
 from app.migrations import migrate
 from tests.servers import Installed, available, started
@@ -33,6 +34,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server" in metafunc.fixturenames:
         wanted = metafunc.config.getoption("--postgres")
         servers = [server for server in available() if wanted in (None, str(server))]
+        if any(map(metafunc.definition.get_closest_marker, ("acceptance", "one_server"))):
+            servers = servers[:1]  # what differs from server to server, the smaller tests show
         metafunc.parametrize("server", servers, ids=str, scope="session", indirect=True)
 
 
@@ -63,13 +66,15 @@ def template(server: str) -> str:
 @pytest.fixture
 def dsn(server: str, template: str) -> Iterator[str]:
     """A new database with our schema."""
-    yield from _database(server, template)
+    with new_database(server, template) as dsn:
+        yield dsn
 
 
 @pytest.fixture
 def empty_dsn(server: str) -> Iterator[str]:
     """A new database with nothing in it."""
-    yield from _database(server, "template1")
+    with new_database(server) as dsn:
+        yield dsn
 
 
 @pytest.fixture
@@ -90,22 +95,36 @@ class Logged(io.StringIO):
         return text
 
 
+class _Leaping(SystemClock):
+    """Goes on by a minute with every look: so that nothing is left out of the log for having just been said."""
+
+    def __init__(self) -> None:
+        self._looks = count()
+
+    def monotonic(self) -> float:
+        return 61.0 * next(self._looks)
+
+
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[Logged]:
     """Catches the log. (pytest's own capture changes streams between set-up and test.)"""
     stream = Logged()
     with monkeypatch.context() as patch:
         patch.setattr("sys.stderr", stream)
-        log.configure("debug")
+        log.configure("debug", clock=_Leaping())
     yield stream
     log.silence()
 
 
-def _database(server: str, template: str) -> Iterator[str]:
+@contextmanager
+def new_database(server: str, template: str = "template1") -> Iterator[str]:
+    """The URL of a database that is there for as long as this lasts."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     _run(server, f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield _on(server, name)
-    _run(server, f"DROP DATABASE {name} WITH (FORCE)")
+    try:
+        yield _on(server, name)
+    finally:
+        _run(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def _on(server: str, name: str) -> str:

@@ -27,7 +27,7 @@ MAP = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
 # What comes into being when it runs, or stands for any name.
 MADE_LATER = re.compile(r"alerts/(alerts\.txt\*?|demo(/alerts\.txt\*?)?)|.*(<.*>|NNNN).*")
 # Keys that a .env beside docker-compose.yml may hold for others.
-KEYS_OF_OTHERS = re.compile(r"(COMPOSE|DOCKER|POSTGRES)_[A-Z_]+")
+KEYS_OF_OTHERS = re.compile(r"FAULTS_SEED|(COMPOSE|DOCKER|POSTGRES)_[A-Z_]+")
 
 _BLOCK = re.compile(r"^ *```.*?^ *```$", flags=re.MULTILINE | re.DOTALL)
 
@@ -64,7 +64,7 @@ def test_every_command_is_in_the_table_and_none_that_is_gone() -> None:
     named = table(README, "Commands")
     assert {name.removeprefix("python -m app ") for name in named if name.startswith("python -m")} == set(COMMANDS)
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z]+):.*## ", makefile, flags=re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):.*## ", makefile, flags=re.MULTILINE))
     assert {name.removeprefix("make ") for name in named if name.startswith("make")} == targets
     assert all(named.values())
 
