@@ -96,8 +96,10 @@ def test_volume_is_the_last_gauge_of_the_day_and_never_a_sum(database: Database)
 def test_coverage_counts_only_minutes_that_have_elapsed(database: Database) -> None:
     now = rows(database, "SELECT date_trunc('hour', now())")[0][0]
     store(database, [tick("BTC", now, "1")])
-    elapsed = rows(database, "SELECT greatest(1, floor(extract(epoch FROM now() - date_trunc('hour', now())) / 60))")
-    assert rows(database, "SELECT coverage FROM ohlcv_1h") == [(round(Decimal(1) / elapsed[0][0], 4),)]
+    # In one statement, so that both are of one minute; and as the server rounds.
+    elapsed = "greatest(1, floor(extract(epoch FROM now() - bucket) / 60))"
+    [(coverage, share)] = rows(database, f"SELECT coverage, round(1 / {elapsed}, 4) FROM ohlcv_1h")
+    assert coverage == share
 
 
 def test_the_same_tick_again_makes_no_row_and_the_first_stands(database: Database) -> None:
