@@ -117,6 +117,7 @@ class FaultyOs:
         """Take the place of ``os`` in the modules that write and mend the file."""
         patch.setattr("app.alerts.appender.os", self)
         patch.setattr("app.alerts.repair.os", self)
+        patch.setattr("app.disk.os", self)
         return self
 
     def disarm(self) -> None:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from app import log
+from app.disk import sync_folder
 from app.errors import AlreadyRunning
 
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -132,7 +133,7 @@ class Appender:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError(errno.ENXIO, os.strerror(errno.ENXIO), str(self.path))  # noqa: TRY301
             self._lock(descriptor)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         except BaseException:
             os.close(descriptor)
             raise
@@ -154,14 +155,3 @@ class Appender:
                     f"The file system of {self.path} knows no locks: take care that only one daemon writes it.",
                     action="alerts_file_unlocked",
                 )
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # the answer of file systems that know no such thing
-            raise
-    finally:
-        os.close(descriptor)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from app.disk import sync_folder
 from app.embedded import identity
 from app.embedded.process import Programs
 from app.errors import ConfigurationError
@@ -55,7 +55,7 @@ def make(programs: Programs, data: Path, settings: Mapping[str, str]) -> bool:
     if not programs.run("initdb", "-D", str(fresh), "--sync-only"):
         return False
     fresh.rename(data)
-    _sync_folder(data.parent)
+    sync_folder(data.parent)
     return True
 
 
@@ -85,11 +85,3 @@ def let_in(programs: Programs, data: Path) -> None:
 
 def _quoted(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from app import log
 from app.clock import Clock
+from app.disk import sync_folder
 from app.spool.frame import Mark, mark_at
 from app.spool.table import Damaged, code_of, restore_name
 
@@ -163,15 +164,3 @@ class Files:
 def wal_of(path: Path) -> Path:
     """The WAL that SQLite keeps beside a file."""
     return path.with_name(f"{path.name}-wal")
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # the answer of file systems that know no such thing
-            raise
-    finally:
-        os.close(descriptor)

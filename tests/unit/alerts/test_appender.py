@@ -61,7 +61,7 @@ def test_the_name_of_a_new_file_is_on_the_disk_before_its_first_line(
             return real(*args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("app.alerts.appender.os", Watching())
+        Watching().stand_in(patch)
         file.write(alerts(0))
     assert seen == [("fsync", True), ("write", False), ("fsync", False)]
 
