@@ -70,7 +70,7 @@ psql: setup ## a psql on the running database
 	@exec $(PY) -m app psql $(ARGS)
 
 test: tools ## every test, against real PostgreSQL
-	@exec $(PY) -m pytest $(ARGS)
+	@exec $(PY) -m pytest -n logical --maxprocesses=4 $(ARGS)
 
 faults: tools ## kill, freeze and fill up everything, and check that nothing is lost or doubled (FAULTS=long: more often)
 	@exec $(PY) -m tests.faults $(ARGS)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -23,7 +25,13 @@ from tests.servers import Installed, available, started
 SHARED = Path(__file__).parents[1].parent / "shared"
 """Recorded replies and prices, where the tests run beside them."""
 
+_LONGEST_SECONDS = 600  # several times what the longest takes
+_SAID = "said"
 _numbers = count()
+
+
+# Ctrl-C is ignored in what a shell starts in the background, and in all that is started from there. Ours is not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,6 +47,34 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("server", servers, ids=str, scope="session", indirect=True)
 
 
+@pytest.fixture
+def said(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Takes what is to be read after the tests, though all was well."""
+    return partial(record_property, _SAID)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, text in getattr(report, "user_properties", ()):
+                if name == _SAID and report.when == "call":
+                    terminalreporter.write_line(f"\n{report.nodeid}\n{text}")
+
+
+@pytest.fixture(autouse=True)
+def an_end() -> Iterator[None]:
+    """What hangs is a test that fails and has a name, and not a run that is cut off without a word."""
+
+    def over(*_: object) -> None:
+        pytest.fail(f"it did not end within {_LONGEST_SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.alarm(_LONGEST_SECONDS)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the machine's environment says, a test sees only the settings that it makes itself."""
@@ -47,20 +83,29 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A PostgreSQL server of its own: the URL of a database on it, as a superuser. Each test runs on each version."""
-    installed: Installed = request.param
-    with started(installed) as dsn:
-        yield dsn
+def servers() -> Iterator[Callable[[Installed], str]]:
+    """Gives a server's URL, as ``started`` does: started when it is first wanted, and there until the tests end."""
+    with ExitStack() as stack:
+        yield cache(lambda installed: stack.enter_context(started(installed)))
 
 
 @pytest.fixture(scope="session")
-def template(server: str) -> str:
+def server(request: pytest.FixtureRequest, servers: Callable[[Installed], str]) -> str:
+    """A PostgreSQL server of its own: the URL of a database on it, as a superuser. Each test runs on each version."""
+    installed: Installed = request.param
+    return servers(installed)
+
+
+@pytest.fixture(scope="session")
+def templates() -> Callable[[str], str]:
+    """Gives the name of a server's database with our schema in it, made when it is first wanted."""
+    return cache(_make_template)
+
+
+@pytest.fixture(scope="session")
+def template(server: str, templates: Callable[[str], str]) -> str:
     """The name of a database with our schema in it."""
-    _run(server, "CREATE DATABASE template_cryptomonitor")
-    with closing(Database(_on(server, "template_cryptomonitor"), threading.Event())) as database:
-        migrate(database)
-    return "template_cryptomonitor"
+    return templates(server)
 
 
 @pytest.fixture
@@ -125,6 +170,14 @@ def new_database(server: str, template: str = "template1") -> Iterator[str]:
         yield _on(server, name)
     finally:
         _run(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _make_template(server: str) -> str:
+    name = "template_cryptomonitor"
+    _run(server, f"CREATE DATABASE {name}")
+    with closing(Database(_on(server, name), threading.Event())) as database:
+        migrate(database)
+    return name
 
 
 def _on(server: str, name: str) -> str:

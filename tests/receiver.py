@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.ports import free_port
 from tests.provider import Answer, reply
 
 OK = reply(b"thanks")
@@ -88,8 +89,8 @@ def receiving(receiver: Receiver) -> Iterator[Receiver]:
         allow_reuse_address = True
         daemon_threads = True
 
+    receiver.port = receiver.port or free_port()  # one that is still free when it comes back
     with Server(("127.0.0.1", receiver.port), Handler) as server:
-        receiver.port = server.server_address[1]
         loop = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         loop.start()
         try:

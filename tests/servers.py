@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from app.embedded import EmbeddedPostgres
@@ -55,8 +58,29 @@ def started(server: Installed) -> Iterator[str]:
         access = Path(folder, "hba.conf")
         access.write_text("local all all trust\n")
         access.chmod(0o644)  # the server may run as another user, when we are root
-        with EmbeddedPostgres(Path(folder), server.programs, {**_FAST, "hba_file": str(access)}) as running:
+        with prepared(Path(folder), server, {**_FAST, "hba_file": str(access)}) as running:
             yield running.dsn
+
+
+def prepared(folder: Path, server: Installed, settings: Mapping[str, str]) -> EmbeddedPostgres:
+    """One that is not started, and whose data is there: a copy, which takes a tenth of the time of initdb."""
+    with _making:
+        made = Path(_made(server).name)
+    shutil.copytree(made / "postgres", folder / "postgres")
+    with (folder / "postgres" / "postgresql.conf").open("a") as conf:
+        conf.writelines(f"{key} = '{value}'\n" for key, value in settings.items())
+    return EmbeddedPostgres(folder, server.programs)
+
+
+_making = threading.Lock()
+
+
+@cache
+def _made(server: Installed) -> tempfile.TemporaryDirectory[str]:
+    """A folder with the data of a new server in it, which is gone when this program ends."""
+    folder = tempfile.TemporaryDirectory(prefix="cryptomonitor-test-", ignore_cleanup_errors=True)
+    with EmbeddedPostgres(Path(folder.name), server.programs, {}):
+        return folder
 
 
 def _installed(programs: Path) -> Installed:

@@ -11,19 +11,24 @@ import socket
 from collections.abc import Sequence
 from ipaddress import ip_address
 
+from retry.api import retry_call
+
 from app.config import Settings
 from app.errors import AlreadyRunning, ConfigurationError
 
 _BACKLOG = 128
 # localhost may stand for an IPv6 address as well on a machine that has none: the others will do.
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+# Whoever starts a daemon again the moment it was killed is a little faster than its API process, which holds the port
+# until it has noticed.
+_TRIES, _DELAY_SECONDS = 10, 0.1
 
 
 def listen(settings: Settings) -> list[socket.socket]:
     """Open ``API_HOST``:``API_PORT``, one socket for each address that the host stands for.
 
     Raises ConfigurationError for a host or port that cannot be used, or that others could reach although nobody
-    said they may, and AlreadyRunning for a port that is in use.
+    said they may, and AlreadyRunning for a port that is in use and stays so for a second.
     """
     host, port = settings.api_host, settings.api_port
     addresses = _addresses(host, port)
@@ -32,17 +37,14 @@ def listen(settings: Settings) -> list[socket.socket]:
             f"API_HOST={host}: others could read the API there, and it asks nobody for a token yet (tokens come "
             "together with the endpoints that write); set API_OPEN_READS=true to allow that, or API_HOST=127.0.0.1"
         )
-    opened: list[socket.socket] = []
-    for family, address in addresses:
-        try:
-            opened.append(_open(family, address))
-        except OSError as error:
-            if error.errno in _NOT_HERE and len(addresses) > 1:
-                continue
-            _close(opened)
-            raise _explained(error, host, port) from error
-    if not opened:
-        raise ConfigurationError(f"API_HOST={host}: this machine has no such address")
+    opened: list[socket.socket] = retry_call(
+        _open_all,
+        fargs=[addresses, host, port],
+        exceptions=AlreadyRunning,
+        tries=_TRIES,
+        delay=_DELAY_SECONDS,
+        logger=None,
+    )
     return opened
 
 
@@ -60,6 +62,23 @@ def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[s
     except (OSError, UnicodeError):
         raise ConfigurationError(f"API_HOST={host}: is not an address or a host name that can be found") from None
     return list(dict.fromkeys((family, (str(address[0]), port)) for family, _, _, _, address in found))
+
+
+def _open_all(
+    addresses: Sequence[tuple[socket.AddressFamily, tuple[str, int]]], host: str, port: int
+) -> list[socket.socket]:
+    opened: list[socket.socket] = []
+    for family, address in addresses:
+        try:
+            opened.append(_open(family, address))
+        except OSError as error:
+            if error.errno in _NOT_HERE and len(addresses) > 1:
+                continue
+            _close(opened)
+            raise _explained(error, host, port) from error
+    if not opened:
+        raise ConfigurationError(f"API_HOST={host}: this machine has no such address")
+    return opened
 
 
 def _open(family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:

@@ -13,22 +13,29 @@ KEY = f"CG-{CANARY}key"
 PASSWORD = f"{CANARY}@pass/word"  # of the database; in a URL it has to be quoted
 PROXY = f"http://me:{CANARY}proxy@127.0.0.1:9"
 BASIC = f"{CANARY}basic"
-# In each of the forms that they have on their way.
-FORMS = re.compile(
-    "|".join(
-        [
-            re.escape(CANARY),
-            *(re.escape(base64.b64encode(f"{user}:{password}".encode()).decode().rstrip("="))
-              for user, password in (("me", f"{CANARY}proxy"), ("me", BASIC))),
-        ]
-    ),
-    re.IGNORECASE,
-)  # fmt: skip
+# In each of the forms that they have on their way, in lower case.
+FORMS = tuple(
+    form.lower()
+    for form in (
+        CANARY,
+        *(
+            base64.b64encode(f"{user}:{password}".encode()).decode().rstrip("=")
+            for user, password in (("me", f"{CANARY}proxy"), ("me", BASIC))
+        ),
+    )
+)
 
 
 def leaks(text: str) -> list[str]:
     """What surrounds each secret in a text."""
-    return [text[max(0, found.start() - 150) : found.end() + 50] for found in FORMS.finditer(text)]
+    # Not by a regular expression: one that minds no case takes seconds for the files of a server.
+    found, lowered = [], text.lower()
+    for form in FORMS:
+        at = lowered.find(form)
+        while at >= 0:
+            found.append(lowered[max(0, at - 150) : at + len(form) + 50])
+            at = lowered.find(form, at + 1)
+    return found
 
 
 def notify_urls(port: int) -> str:

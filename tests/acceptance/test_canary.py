@@ -10,7 +10,6 @@ import http.client
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from tests.acceptance.daemon import environment, running, stop, wait_until
 from tests.acceptance.echoing import REPLIES, Said, serving
 from tests.acceptance.scripted import body
 from tests.acceptance.test_recorded_market import made_up
+from tests.ports import free_port
 
 pytestmark = pytest.mark.acceptance
 
@@ -73,7 +73,7 @@ def answers(port: int) -> str:
     said = []
     for path in PATHS:
         for method in ("GET", "HEAD", "POST"):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             with closing(connection):
                 connection.request(method, path)
                 reply = connection.getresponse()
@@ -122,11 +122,6 @@ def dsn(postgres: str) -> Iterator[str]:
         cursor.execute("CREATE DATABASE canary")
         yield postgres.replace("/cryptomonitor?", "/canary?")
         cursor.execute("DROP DATABASE canary WITH (FORCE)")
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        return int(probe.getsockname()[1])
 
 
 # A whole life
@@ -231,7 +226,7 @@ def test_a_database_that_cannot_be_had(command: str, wrong: str, dsn: str, tmp_p
     else:
         with running(tmp_path, command, **settings) as process:
             output = tmp_path / "output.txt"
-            wait_until(lambda: "does not answer" in output.read_text(), process, 30, tmp_path)
+            wait_until(lambda: "does not answer" in output.read_text(), process, 60, tmp_path)
             stop(process)
         said = output.read_text()
     assert re.search("authentication failed|does not exist|does not answer|refused|root certificate file", said), said
@@ -280,10 +275,10 @@ def _of_a_server(folder: Path, port: int, settings: dict[str, object]) -> str:
             text=True,
         )
     try:
-        wait_until(lambda: "The API answers" in output.read_text(), process, 30, folder)
+        wait_until(lambda: "The API answers" in output.read_text(), process, 60, folder)
         said = answers(port)
         assert "500" in said
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
     return said + output.read_text()

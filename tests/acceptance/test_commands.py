@@ -18,14 +18,16 @@ from typing import IO
 
 import psycopg2
 import pytest
+from click.testing import CliRunner
 from psycopg2.extensions import make_dsn
 
-from app.cli import COMMANDS
+from app.cli import COMMANDS, group
 from app.embedded import EmbeddedPostgres
 from tests.acceptance.daemon import environment, running, stop, wait_until
 from tests.acceptance.scripted import Script, serving
-from tests.acceptance.test_daemon import free_port
 from tests.acceptance.test_recorded_market import made_up
+from tests.pace import in_time, until_ended
+from tests.ports import free_port
 from tests.provider import reply
 from tests.provider import serving as answering
 
@@ -37,7 +39,7 @@ NOBODY = "postgresql://me@127.0.0.1:9/x"  # nothing listens on the port of `disc
 
 @dataclass(frozen=True)
 class Ended:
-    """What a command left: its exit code, its output, and the seconds it took."""
+    """What a command left: its exit code, its output, and the seconds it took, but for those it had no processor."""
 
     code: int
     out: str
@@ -53,16 +55,17 @@ class Ended:
         return last.removeprefix("cryptomonitor: ")
 
 
-def ended(folder: Path, *arguments: str, seconds: float = 20, **settings: object) -> Ended:
+def ended(folder: Path, *arguments: str, seconds: float = 60, **settings: object) -> Ended:
     """Run ``python -m app ARGUMENTS`` in the folder to its end."""
     began = time.monotonic()
     with tempfile.TemporaryFile("w+") as errors, started(folder, *arguments, errors=errors, **settings) as process:
         try:
-            code = process.wait(seconds)
-        except subprocess.TimeoutExpired:
+            delayed = until_ended(process.pid, seconds)
+        except TimeoutError:
             process.kill()
             raise
-        took = time.monotonic() - began
+        took = time.monotonic() - began - delayed
+        code = process.wait()
         assert process.stdout is not None
         out = process.stdout.read()  # until the end of a child, too: it must not have the last word
         errors.seek(0)
@@ -71,7 +74,7 @@ def ended(folder: Path, *arguments: str, seconds: float = 20, **settings: object
 
 def assert_at_once(done: Ended, folder: Path) -> None:
     """A bad start has to end within 2 s; within more where the machine is too busy to load the program in that time."""
-    assert done.seconds < 2 or done.seconds < 3 * ended(folder, "run", "--help").seconds
+    assert in_time(done.seconds, 2) or done.seconds < 3 * ended(folder, "run", "--help").seconds
 
 
 # Help.
@@ -84,10 +87,15 @@ def test_help_and_version(tmp_path: Path) -> None:
     version = ended(tmp_path, "--version")
     assert (version.code, version.err) == (0, "")
     assert version.out.startswith("CryptoMonitor, version ")
-    for name in COMMANDS:
-        helped = ended(tmp_path, name, "--help")
-        assert (helped.code, helped.err) == (0, "")
-        assert helped.out.startswith(f"Usage: python -m app {name} ")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    helped = CliRunner().invoke(group, [name, "--help"], prog_name="python -m app")
+    assert (helped.exit_code, helped.stderr) == (0, "")
+    assert helped.stdout.startswith(f"Usage: python -m app {name} ")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -109,41 +117,23 @@ def test_an_unknown_command_is_named(tmp_path: Path) -> None:
         ("DATABASE_URL", f"oracle://me:{CANARY}@db/x", "DATABASE_URL=******** (in the environment): should be postgr"),
     ],
 )
-def test_a_bad_setting_ends_every_start_at_once_before_anything_is_made(
+def test_a_bad_setting_ends_a_doctors_look_too_before_anything_is_made(
     key: str, value: str, said: str, tmp_path: Path
 ) -> None:
+    """What it does to a `run`, tests/acceptance/test_startup_failures.py has."""
     settings = {
         "COINGECKO_PLAN": "demo",
         "COINGECKO_API_KEY": CANARY,
         "DATABASE_URL": f"postgresql://me:{CANARY}@127.0.0.1:9/x",
         key: value,
     }
-    for command in ("run", "doctor"):
-        done = ended(tmp_path, command, **settings)
-        assert done.code == 78, done.err
-        assert said in done.reason
-        assert key in done.reason
-        assert_at_once(done, tmp_path)
-        assert CANARY not in done.out + done.err
+    done = ended(tmp_path, "doctor", **settings)
+    assert done.code == 78, done.err
+    assert said in done.reason
+    assert key in done.reason
+    assert_at_once(done, tmp_path)
+    assert CANARY not in done.out + done.err
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "said"), [("WATCH", "BTC@krakken", "WATCH: '@krakken'"), ("SOURCE", "gecko", "SOURCE=gecko")]
-)
-def test_a_market_that_no_source_serves_ends_it_before_anything_is_made(
-    key: str, value: str, said: str, tmp_path: Path
-) -> None:
-    done = ended(tmp_path, "run", DATABASE_URL=NOBODY, **{key: value})
-    assert (done.code, list(tmp_path.iterdir())) == (78, []), done.err
-    assert done.reason.startswith(f"{said}: no such market; known are ")
-    assert_at_once(done, tmp_path)
-
-
-def test_a_connection_option_that_means_nothing_is_refused_and_not_waited_for(tmp_path: Path) -> None:
-    done = ended(tmp_path, "run", "--no-api", DATABASE_URL=f"{NOBODY}?sslmode=perhaps")
-    assert (done.code, done.reason) == (69, 'invalid sslmode value: "perhaps"; check DATABASE_URL')
-    assert_at_once(done, tmp_path)
 
 
 def test_a_bad_setting_in_env_is_named_with_the_file(tmp_path: Path) -> None:
@@ -151,10 +141,6 @@ def test_a_bad_setting_in_env_is_named_with_the_file(tmp_path: Path) -> None:
     done = ended(tmp_path, "run")
     assert (done.code, done.reason) == (78, "API_PORT=eighty (in .env): should be a whole number from 1 to 65535")
     assert_at_once(done, tmp_path)
-    (tmp_path / ".env").unlink()
-    (tmp_path / ".env").mkdir()
-    done = ended(tmp_path, "run")
-    assert (done.code, done.reason) == (78, ".env: cannot be read (Is a directory)")
 
 
 def test_a_secret_comes_from_its_file(dsn: str, tmp_path: Path) -> None:
@@ -164,9 +150,6 @@ def test_a_secret_comes_from_its_file(dsn: str, tmp_path: Path) -> None:
     twice = ended(tmp_path, "migrate", DATABASE_URL_FILE=tmp_path / "url", DATABASE_URL=dsn)
     assert twice.code == 78
     assert twice.reason.startswith("DATABASE_URL and DATABASE_URL_FILE (in the environment) are both set")
-    missing = ended(tmp_path, "migrate", DATABASE_URL_FILE=tmp_path / "nosuch")
-    assert missing.code == 78
-    assert missing.reason.startswith(f"DATABASE_URL_FILE={tmp_path}/nosuch (in the environment): cannot be read (No")
 
 
 def test_no_secret_is_ever_in_what_the_daemon_says(dsn: str, tmp_path: Path) -> None:
@@ -185,7 +168,7 @@ def test_no_secret_is_ever_in_what_the_daemon_says(dsn: str, tmp_path: Path) -> 
             LOG_LEVEL="debug",
         ) as daemon,
     ):
-        wait_until(lambda: "COINGECKO_API_KEY" in (tmp_path / "output.txt").read_text(), daemon, 30, tmp_path)
+        wait_until(lambda: "COINGECKO_API_KEY" in (tmp_path / "output.txt").read_text(), daemon, 60, tmp_path)
         assert stop(daemon)[0] == 0
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or CANARY.encode() not in path.read_bytes(), path
@@ -273,8 +256,8 @@ def test_a_database_that_is_not_up_yet_is_waited_for_and_then_used(tmp_path: Pat
             tmp_path, "run", "--no-api", COINGECKO_BASE_URL=url, TICK_SECONDS=0.05, DATABASE_URL=server.dsn
         ) as daemon,
     ):
-        wait_until(lambda: state(tmp_path) == "waiting for the database", daemon, 20, tmp_path)
-        wait_until(lambda: "waiting for it" in (tmp_path / "output.txt").read_text(), daemon, 20, tmp_path)
+        wait_until(lambda: state(tmp_path) == "waiting for the database", daemon, 60, tmp_path)
+        wait_until(lambda: "waiting for it" in (tmp_path / "output.txt").read_text(), daemon, 60, tmp_path)
         assert script.polls == 0
         with server:
             wait_until(script.polled_beyond.is_set, daemon, 60, tmp_path)
@@ -287,11 +270,11 @@ def test_a_database_that_is_not_up_yet_is_waited_for_and_then_used(tmp_path: Pat
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_while_it_waits_for_the_database_is_no_failure(number: signal.Signals, tmp_path: Path) -> None:
     with running(tmp_path, "run", DATABASE_URL=NOBODY, API_PORT=free_port()) as daemon:
-        wait_until(lambda: "waiting for it" in (tmp_path / "output.txt").read_text(), daemon, 20, tmp_path)
+        wait_until(lambda: "waiting for it" in (tmp_path / "output.txt").read_text(), daemon, 60, tmp_path)
         code, seconds = stop(daemon, number)
     output = (tmp_path / "output.txt").read_text()
     assert code == 0, output
-    assert seconds < 5
+    assert in_time(seconds, 5)
     assert "Traceback" not in output
 
 
@@ -307,24 +290,22 @@ def state(folder: Path) -> str:
 
 def test_the_second_daemon_in_one_data_dir_ends_with_the_pid_of_the_first(tmp_path: Path) -> None:
     with running(tmp_path, "run", "--no-api", DATABASE_URL=NOBODY) as daemon:
-        wait_until(lambda: state(tmp_path) == "waiting for the database", daemon, 20, tmp_path)
-        for options in ([], ["--quiet"]):
-            second = ended(tmp_path, "run", *options, DATABASE_URL=NOBODY, API_PORT=free_port())
-            assert second.code == 75, second.err
-            assert f"(pid {daemon.pid})" in second.reason
-            assert f"DATA_DIR={tmp_path}/data" in second.reason
-            assert_at_once(second, tmp_path)
+        wait_until(lambda: state(tmp_path) == "waiting for the database", daemon, 60, tmp_path)
+        second = ended(tmp_path, "run", "--quiet", DATABASE_URL=NOBODY, API_PORT=free_port())
+        assert second.code == 75, second.err
+        assert f"(pid {daemon.pid})" in second.reason
+        assert f"DATA_DIR={tmp_path}/data" in second.reason
+        assert_at_once(second, tmp_path)
         assert stop(daemon)[0] == 0
 
 
 def test_where_it_cannot_write_it_says_so_and_ends(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for settings in ({"DATA_DIR": tmp_path / "file" / "data"}, {"ALERTS_FILE": tmp_path / "file" / "alerts.txt"}):
-        for options in (["--no-api"], []):
-            done = ended(tmp_path, "run", *options, DATABASE_URL=NOBODY, API_PORT=free_port(), **settings)
-            assert done.code == 73, done.err
-            assert_at_once(done, tmp_path)
-            assert str(tmp_path / "file") in done.reason
+        done = ended(tmp_path, "run", DATABASE_URL=NOBODY, API_PORT=free_port(), **settings)
+        assert done.code == 73, done.err
+        assert_at_once(done, tmp_path)
+        assert str(tmp_path / "file") in done.reason
         examined = ended(tmp_path, "doctor", COINGECKO_BASE_URL="http://127.0.0.1:9", **settings)
         assert examined.code == 73
         assert f"{tmp_path}/file is a file, and should be a folder" in examined.out
@@ -363,7 +344,7 @@ def test_doctor_finds_nothing_wrong_where_nothing_is(dsn: str, tmp_path: Path) -
     assert (shown["COINGECKO_API_KEY"], shown["DATABASE_URL"], shown["COINGECKO_PLAN"]) == ("********",) * 2 + ("demo",)
     assert shown["COINGECKO_CALLS_PER_MONTH"] == "-"
     assert [line.split()[:2] for line in checks.splitlines()] == [
-        [name, "ok:"] for name in ("files", "database", "provider", "clock", "daemon")
+        [name, "ok:"] for name in ("files", "rules", "channels", "database", "provider", "clock", "daemon")
     ]
     assert "PostgreSQL 1" in checks
     assert sorted(path.name for path in tmp_path.iterdir()) == []
@@ -442,7 +423,7 @@ def test_ctrl_c_while_a_command_works_gives_no_traceback(tmp_path: Path) -> None
         process = started(tmp_path, "doctor", COINGECKO_BASE_URL=provider.root)
         assert os.read(asked, 1) == b"!"
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=60)
     os.close(asked)
     os.close(over)
     assert process.returncode == 130
@@ -450,13 +431,23 @@ def test_ctrl_c_while_a_command_works_gives_no_traceback(tmp_path: Path) -> None
 
 
 def test_ctrl_c_while_the_program_is_being_loaded_gives_no_traceback(tmp_path: Path) -> None:
-    with started(tmp_path, "run", interpreter=("-X", "importtime"), DATABASE_URL=NOBODY) as process:
-        assert process.stderr is not None
-        # Each line names what has just been imported.
-        assert any("click" in line for line in process.stderr)
-        process.send_signal(signal.SIGINT)
-        assert "Traceback" not in process.stderr.read()
-    assert process.returncode in (-signal.SIGINT, 130)
+    code, said = interrupted_while_loading(tmp_path, "run", signal.SIGINT)
+    assert code in (-signal.SIGINT, 130)
+    assert "Traceback" not in said
+
+
+def interrupted_while_loading(folder: Path, command: str, number: int) -> tuple[int, str]:
+    """Start a command, and send it a signal in the midst of its imports: its exit code, and what it said then."""
+    with started(folder, command, interpreter=("-X", "importtime"), DATABASE_URL=NOBODY) as process:
+        try:
+            assert process.stderr is not None
+            # Each line names what has just been imported.
+            assert any("click" in line for line in process.stderr)
+            process.send_signal(number)
+            said = process.communicate(timeout=60)[1]
+        finally:
+            process.kill()
+    return process.returncode, said
 
 
 def started(

@@ -10,7 +10,8 @@ import pytest
 
 from tests.acceptance.daemon import running, stop, wait_until
 from tests.acceptance.test_commands import ended
-from tests.acceptance.test_daemon import free_port
+from tests.pace import in_time
+from tests.ports import free_port
 
 pytestmark = pytest.mark.acceptance
 
@@ -49,7 +50,7 @@ def test_the_demo_shows_ticks_candles_and_alerts_and_says_where(tmp_path: Path) 
 
         code, seconds = stop(demo)
         assert code == 0, output.read_text()
-        assert seconds < 5
+        assert in_time(seconds, 5)
     assert all(ALERT.fullmatch(line) for line in alerts.read_text().splitlines()), alerts.read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["demo", "output.txt"]
     # Nothing noisy: what it says is where things are.

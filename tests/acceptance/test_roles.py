@@ -13,8 +13,9 @@ import pytest
 
 from tests.acceptance.daemon import running, stop, wait_until
 from tests.acceptance.scripted import Script, serving
-from tests.acceptance.test_canary import ended, free_port
+from tests.acceptance.test_canary import ended
 from tests.acceptance.test_recorded_market import made_up
+from tests.ports import free_port
 
 pytestmark = pytest.mark.acceptance
 
@@ -47,7 +48,7 @@ def test_a_daemon_that_owns_nothing_runs_on_what_the_owner_has_migrated(
             alerts = tmp_path / "alerts" / "alerts.txt"
             wait_until(lambda: alerts.exists() and "FIRING" in alerts.read_text(), daemon, 60, tmp_path)
             wait_until(lambda: script.polls > 60, daemon, 60, tmp_path)
-            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
                 connection.request("GET", "/api/v1/status")
                 database = json.loads(connection.getresponse().read())["database"]
             assert (database["answers"], set(database["latest"])) == (True, {"BTC", "ETH", "ZEC"})

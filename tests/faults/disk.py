@@ -16,7 +16,7 @@ from tests.faults.stand import Stand, stand
 from tests.faults.trace import untraceable
 
 _FAILED, _WORKS = "alerts cannot be written", "can be written again"
-_WORKS_AGAIN_SECONDS = 15.0
+_WORKS_AGAIN_SECONDS = 60.0  # it is tried every second; on a busy machine too
 _FULL_SECONDS = 150.0  # within which a spool of 1 MB is full, on a slow machine too
 _UNTIL_AN_ALERT = 60  # polls in which there is one for certain
 _QUIET_SECONDS = 2.0  # forty polls; nothing is asked for in it
@@ -164,7 +164,7 @@ def _copied_and_cut(scene: Stand, number: int) -> None:
         shutil.copy(alerts, _aside(alerts))
         alerts.write_bytes(b"")
     scene.warm.wait_for(lambda: scene.lines() > 0, "a line after the cut")
-    scene.warm.wait_for(lambda: "Copy-and-truncate" in scene.said(), "copy-and-truncate is reported", 5)
+    scene.warm.wait_for(lambda: "Copy-and-truncate" in scene.said(), "copy-and-truncate is reported", 60)
 
 
 def _has_stopped(scene: Stand) -> bool:
@@ -221,7 +221,7 @@ def _wait_until_quiet(scene: Stand) -> None:
             asked, since = scene.provider.asked, time.monotonic()
         return time.monotonic() - since > _QUIET_SECONDS
 
-    scene.warm.wait_for(quiet, "polling stops while nothing can be kept", 30)
+    scene.warm.wait_for(quiet, "polling stops while nothing can be kept", 120)
 
 
 FAULTS = (

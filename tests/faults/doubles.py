@@ -71,7 +71,7 @@ def _start_both(scene: Scene) -> str:
         if not scene.daemon(name).alive:
             scene.daemon(name).start()
         time.sleep(dice.uniform(0, 0.05))
-    scene.daemon("a").wait_for(lambda: len(scene.provider.replies) > before, "somebody polls", 20)
+    scene.daemon("a").wait_for(lambda: len(scene.provider.replies) > before, "somebody polls", 60)
     leader = scene.provider.replies[before].client
     _stands_by(scene, _OTHER[leader])
     return leader
@@ -146,10 +146,12 @@ def _taken_over(scene: Scene, leader: str, began: float) -> float:
     """Wait until the other polls; how long after the beginning it first did."""
     other = _OTHER[leader]
     polls = scene.provider.served(other)
-    scene.daemon(other).wait_for(lambda: scene.provider.served(other) > polls, f"{other} takes over", 40)
+    scene.daemon(other).wait_for(
+        lambda: scene.provider.served(other) > polls, f"{other} takes over", 40 * scene.run.leeway
+    )
     first = [reply for reply in list(scene.provider.replies) if reply.client == other][polls]
     seconds = first.asked_at - began
-    if seconds > _TAKEOVER_SECONDS:
+    if seconds > _TAKEOVER_SECONDS * scene.run.leeway:
         scene.run.problem(f"the other daemon took over after {seconds:.1f} s only")
     return seconds
 
@@ -175,7 +177,7 @@ def _stands_by(scene: Scene, name: str) -> None:
                 process.pid, "standing by")  # fmt: skip
         return False
 
-    scene.daemon(name).wait_for(says, f"{name} stands by", _STANDS_BY_SECONDS)
+    scene.daemon(name).wait_for(says, f"{name} stands by", _STANDS_BY_SECONDS * scene.run.leeway)
 
 
 def _committed(scene: Scene, times: list[datetime]) -> int:

@@ -76,7 +76,7 @@ def _fail_one(scene: Stand, name: str, k: int) -> None:
     file = scene.warm.alerts if name == "alerts.txt" else scene.warm.data / name
     trace = Trace(scene.pid, CALLS, [file], f"{','.join(_SYNCS)}:error=EIO:when={k}")
     try:
-        scene.warm.wait_for(lambda: any("EIO" in line for line in trace.lines()), f"an fsync of {name}", 20)
+        scene.warm.wait_for(lambda: any("EIO" in line for line in trace.lines()), f"an fsync of {name}", 60)
         scene.polls(60)
     finally:
         lines = trace.end()

@@ -13,6 +13,7 @@ import os
 import sqlite3
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -26,28 +27,57 @@ import pytest
 
 import app.main
 from app import decode, log
-from app.alerts.rules import DEFAULT_RULES, Rule, off_the_mean
 from app.clock import Clock
 from app.config import Settings
 from app.daemon import Daemon
 from app.http import Http, Reply
 from app.limits import CallBudget, Ledger
 from app.report import Report
+from app.rulebook import Rulebook
 from app.sources import SOURCES
 from app.sources.base import Limits
 from app.sources.coingecko import CoinGecko
 from app.tasks import Halt, Tasks
+from tests.acceptance.daemon import SHIPPED_FILE
 from tests.acceptance.scripted import Row, body
 from tests.alert_files import FaultyOs, written
 from tests.clock import FakeClock
 
 RULES = (
-    *DEFAULT_RULES,
-    Rule("held", off_the_mean("price", 0.01, 300), hold=120),
-    Rule("repeated", off_the_mean("volume", 0.01, 300), repeat=120),
-    Rule("held-and-repeated", off_the_mean("price", 0.008, 300), hold=60, repeat=180),
+    SHIPPED_FILE.read_text()
+    + """
+[[rule]]
+name = "held"
+when = "abs(price / avg(price, 5m) - 1) > 1%"
+for = "2m"
+
+[[rule]]
+name = "repeated"
+when = "abs(volume / avg(volume, 5m) - 1) > 1%"
+repeat = "2m"
+
+[[rule]]
+name = "held-and-repeated"
+when = "abs(price / avg(price, 5m) - 1) > 0.8%"
+for = "1m"
+repeat = "3m"
+
+[[rule]]
+name = "kept"
+when = "price > max(price, 5m)"
+keep_firing_for = "2m"
+
+[[rule]]
+name = "cleared"
+when = "abs(zscore(price, 10m)) > 2"
+clear = "abs(change(price, 5m)) < 0.2%"
+
+[[rule]]
+name = "crossing"
+when = "crosses(price, avg(price, 5m))"
+"""
 )
-"""Those as shipped, and some whose states outlive a tick: pending, firing and to be said again."""
+"""Those as shipped, and some whose states outlive a tick: pending, firing, recovering, to be said again."""
 
 CALLS_PER_MONTH = 5_000_000
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # where fsync costs nothing
@@ -123,10 +153,12 @@ class Machine:
         self.settings = Settings(
             data_dir=folder / "data",
             alerts_file=folder / "alerts" / "alerts.txt",
+            rules_file=folder / "rules.toml",
             database_url=dsn,
             watch="BTC,ETH,ZEC",
         )
         self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+        self.settings.rules_file.write_text(RULES)
         self.asked_at: list[float] = []
         self.budget: CallBudget | None = None
         self.database = "here"  # or "away"; or "lost": away from the next COMMIT on, whose answer does not come
@@ -169,7 +201,10 @@ class Machine:
         never_closed = ExitStack()  # a process that is killed tidies nothing
         try:
             self._watch_over(None)
-            parts = app.main._prepare(self.settings, self._stop, self.clock, never_closed, self._tasks, report)
+            book = Rulebook(self.settings.rules_file, (), "coingecko", threading.Event())
+            book.open()
+            with_tasks = (never_closed, self._tasks, report)
+            parts = app.main._prepare(self.settings, self._stop, self.clock, *with_tasks, book, {})
             report.parts = parts
             Daemon(self.settings, self._stop, self.clock, self._tasks, report, parts, started=lambda: None).run()
         except Killed as death:
@@ -271,7 +306,6 @@ class Machine:
         patch.setitem(SOURCES, "coingecko", build)
         patch.setattr("app.db._Connection", Connection)
         patch.setattr("sqlite3.connect", connect)
-        patch.setattr("app.daemon.DEFAULT_RULES", RULES)
 
     # What stands.
 

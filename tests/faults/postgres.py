@@ -14,8 +14,7 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from app.embedded import EmbeddedPostgres
-from tests.servers import Installed
+from tests.servers import Installed, prepared
 
 _SETTINGS = {
     "fsync": "on",
@@ -37,7 +36,7 @@ class Postgres:
         access = folder / "hba.conf"
         access.write_text("local all all trust\n")
         access.chmod(0o644)  # the server may run as another user, when we are root
-        self._server = EmbeddedPostgres(folder, installed.programs, {**_SETTINGS, "hba_file": str(access)})
+        self._server = prepared(folder, installed, {**_SETTINGS, "hba_file": str(access)})
         self._data = folder / "postgres"
         self.dsn = self._server.dsn
         self.installed = installed

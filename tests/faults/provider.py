@@ -151,7 +151,7 @@ class Provider:
     def settle(self) -> None:
         """Wait until nothing is being sent."""
         with self._change:
-            assert self._change.wait_for(lambda: self._serving == 0, 30), "a reply is stuck"
+            assert self._change.wait_for(lambda: self._serving == 0, 120), "a reply is stuck"
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import psycopg2
 import pytest
@@ -28,6 +29,8 @@ from tests.faults.test_clocks import dates_of
 from tests.faults.test_restart import our_own
 from tests.servers import available
 
+pytestmark = pytest.mark.one_server
+
 REPLIES = 170
 EARLY, LATE = range(40, 100, 10), 160  # the replies before which containers are counted: windows are full by then
 ROUNDS = 4
@@ -40,7 +43,7 @@ def desk(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
 
 
 def containers(of: object) -> dict[str, int]:
-    """The length of every container of our objects that can be reached, by where it is."""
+    """The length of every container and array of our objects that can be reached, by where it is."""
     found: dict[str, int] = {}
     seen: set[int] = set()
     waiting: deque[tuple[str, Any]] = deque([("", of)])
@@ -51,6 +54,8 @@ def containers(of: object) -> dict[str, int]:
         seen.add(id(thing))
         if isinstance(thing, dict | list | set | deque):
             found[path] = len(thing)
+        elif isinstance(thing, np.ndarray):
+            found[path] = thing.size
         waiting.extend((f"{path}{name}", inner) for name, inner in _inside(thing))
     return found
 
@@ -98,7 +103,7 @@ class Census:
     def grown(self) -> dict[str, tuple[int, int]]:
         """Those with more in them than ever before, and how many."""
         assert any("_windows" in path for path in self._early), "it does not see what it should"
-        assert any("_episodes" in path for path in self._late)
+        assert any(".episodes" in path for path in self._late)
         early = self._early
         return {path: (early.get(path, 0), size) for path, size in self._late.items() if size > early.get(path, 0) + 3}
 

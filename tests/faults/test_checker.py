@@ -17,6 +17,8 @@ from tests.acceptance import oracle, scripted
 from tests.faults.checker import check, expected_lines
 from tests.faults.provider import Market, Reply
 
+pytestmark = pytest.mark.one_server
+
 MARKET = Market(7)
 MINUTES = 150  # across midnight, and the end of a month
 REPLIES = [Reply(number, "a", MARKET.rows(number), 0.0, done=True) for number in range(MINUTES)]

@@ -6,7 +6,7 @@ import ast
 import random
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -17,19 +17,18 @@ import pytest
 
 from app import freshness
 from app.clock import SystemClock, TheirClock
-from app.db import Database
 from app.errors import RateLimited
 from app.http import Http
 from app.limits import CallBudget
-from app.migrations import migrate
 from app.tasks import Tasks
 from tests import provider
 from tests.acceptance.oracle import expected_lines
 from tests.acceptance.scripted import Row
 from tests.clock import FakeClock
+from tests.conftest import new_database
 from tests.faults.lives import Act, Found, Kill, Machine, bodies, machine
 from tests.faults.test_restart import our_own
-from tests.servers import available, started
+from tests.servers import Installed, available
 from tests.unit.test_limits import Book
 
 START = datetime(2024, 2, 29, 23, 50, tzinfo=UTC)
@@ -46,12 +45,14 @@ class Market:
 
 
 @pytest.fixture(scope="module")
-def desk() -> Iterator[Machine]:
-    with started(available()[0]) as dsn, pytest.MonkeyPatch.context() as patch:
-        with closing(Database(dsn, threading.Event())) as database:
-            migrate(database)
-        with machine(dsn, patch) as made:
-            yield made
+def desk(servers: Callable[[Installed], str], templates: Callable[[str], str]) -> Iterator[Machine]:
+    server = servers(available()[0])
+    with (
+        new_database(server, templates(server)) as dsn,
+        pytest.MonkeyPatch.context() as patch,
+        machine(dsn, patch) as made,
+    ):
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -239,7 +240,7 @@ def test_tasks_that_slept_do_not_make_up_for_their_turns() -> None:
             stop.set()
 
     tasks.every("status", 1.0, step)
-    assert tasks.join(10) == []
+    assert tasks.join(60) == []
     assert [round(after - before, 6) for before, after in pairwise(steps)] == [
         1, 1, 8 * HOUR + 1, 1, 1, 1, 1
     ]  # fmt: skip
@@ -388,7 +389,7 @@ def test_a_change_to_or_from_summer_time_shows_nowhere(
         time.tzset()
         try:
             begin(desk, replies, at_each(by(29)))
-            desk.query(f"ALTER DATABASE cryptomonitor SET timezone TO '{here}'")
+            desk.query(f"ALTER DATABASE {desk.query('SELECT current_database()')[0][0]} SET timezone TO '{here}'")
             desk.clock = FakeClock(change - timedelta(minutes=5))
             assert desk.live(Kill(REPLIES // 2, "AlertsFile.write")).killed is not None
             assert desk.live().killed is None
@@ -486,10 +487,14 @@ PAST_THE_CLOCK: Mapping[str, str] = {
     "clock.py": "it is the clock",
     "db.py": "waits for a server's socket, in a callback of psycopg2's; retry sleeps between attempts to connect",
     "deadline.py": "waits for sockets, in real time",
+    "api/listen.py": "retry sleeps between attempts to have the port",
     "http.py": "how long a socket was idle, or took",
     "api/edge.py": "how long an answer took, for the log",
     "embedded/process.py": "waits for processes of PostgreSQL",
     "child.py": "waits for its child to end",
+    "channels/sending.py": "waits for its child's answer",
+    "channels/outbox.py": "how long ago it gave up what waits for channels that are gone",
+    "cli/backtest.py": "a command: there is nobody to pass it a clock",
     "cli/doctor.py": "a command: there is nobody to pass it a clock",
     "cli/simulate.py": "waits for Ctrl-C, without a limit",
     "health.py": "a command, and a short one",
@@ -531,4 +536,4 @@ def test_the_machines_clock_waits_by_monotonic_time_and_its_time_is_utc() -> Non
     assert clock.monotonic() - before >= 0.02
     assert not clock.wait(event, -1)
     assert clock.now().utcoffset() == timedelta(0)
-    assert abs((clock.now() - datetime.now(UTC)).total_seconds()) < 5
+    assert abs((clock.now() - datetime.now(UTC)).total_seconds()) < 60

@@ -61,7 +61,7 @@ class Trace:
         if self._strace.poll() is None:
             self._strace.terminate()
         try:
-            self._strace.communicate(timeout=10)
+            self._strace.communicate(timeout=60)
         except subprocess.TimeoutExpired:
             self._strace.kill()
             self._strace.communicate()

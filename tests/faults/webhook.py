@@ -27,7 +27,7 @@ _SYMBOLS = tuple(f"C{number}" for number in range(20))
 _CALL_SECONDS = 1.0  # in which a receiver has to answer; sockets wait in real time
 _RECOVERED = 300.0  # seconds of the scaled hour, within which it is tried again ...
 _SENT = 30.0  # ... and real ones, for all that has queued to be sent, on a busy machine
-_UNHURT = 5.0  # real seconds, within which the other channel has an alert, on a busy machine
+_UNHURT = 20.0  # real seconds, within which the other channel has an alert, on a busy machine
 
 # Each takes nothing and says so, ...
 _NO: tuple[Answer, ...] = (

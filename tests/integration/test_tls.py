@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from app.embedded import data, identity
 from app.embedded.process import Programs, end, wait
 from app.errors import DatabaseRefused, DatabaseUnavailable
 from tests.acceptance.daemon import REPOSITORY
+from tests.ports import free_port
 from tests.servers import Installed, available
 
 ELSEWHERE = "127.1"  # the loopback address to the system's resolver, a name like any other to us
@@ -70,8 +70,7 @@ def tls_server() -> Iterator[Server]:
         folder = Path(name)
         folder.chmod(0o755)
         _make_certificates(folder)
-        with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-            port = probe.getsockname()[1]
+        port = free_port()
         with _running(installed, folder, port):
             yield Server(port, folder)
 

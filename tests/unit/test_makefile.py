@@ -106,7 +106,7 @@ def test_changed_requirements_make_the_venv_anew(checkout: Checkout) -> None:
         ["-m venv", "-clear .venv"],
         ["-m pip install", "q"],
         ["-m pip install", "q"],
-        ["-m pytest"],
+        ["-m pytest", "n logical"],
     ]
 
 
@@ -117,7 +117,7 @@ def test_changed_tools_are_added_to_the_venv_that_is_there(checkout: Checkout) -
     checkout.make("test")
     install, run = checkout.called()
     assert install.endswith("-r requirements-dev.txt")
-    assert run == "-m pytest"
+    assert run == "-m pytest -n logical --maxprocesses=4"
 
 
 def test_a_set_up_that_failed_is_begun_again_and_says_where_to_read_why(checkout: Checkout) -> None:
@@ -206,7 +206,7 @@ def test_demo_hands_a_recorded_file_on_whatever_its_name(checkout: Checkout) -> 
     ("target", "call"),
     [
         ("psql", "-m app psql"),
-        ("test", "-m pytest"),
+        ("test", "-m pytest -n logical --maxprocesses=4"),
         ("faults", "-m tests.faults"),
         ("faults-selftest", "-m tests.faults.selftest"),
         ("bench", "-m bench"),

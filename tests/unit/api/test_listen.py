@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,16 +13,14 @@ import pytest
 from app.api.listen import listen, url
 from app.config import Settings, load
 from app.errors import AlreadyRunning, ConfigurationError
+from tests.ports import free_port
 
 Listening = Callable[..., list[socket.socket]]
 
 
 @pytest.fixture
 def port() -> int:
-    """A port that was free a moment ago."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture
@@ -39,6 +38,14 @@ def listening(monkeypatch: pytest.MonkeyPatch, port: int) -> Iterator[Listening]
         each.close()
 
 
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds it would have waited for a port, one after the other."""
+    waited: list[float] = []
+    monkeypatch.setattr("retry.api.time", SimpleNamespace(sleep=waited.append))
+    return waited
+
+
 def settings(port: int, **changes: Any) -> Settings:
     return load(env_file=None, **{"api_host": "127.0.0.1", "api_port": port, "api_open_reads": False, **changes})
 
@@ -52,7 +59,7 @@ def has_ipv6() -> bool:
 
 def test_the_port_takes_connections_at_once(listening: Listening, port: int) -> None:
     (listener,) = listening()
-    with socket.create_connection(("127.0.0.1", port), timeout=5):
+    with socket.create_connection(("127.0.0.1", port), timeout=60):
         assert listener.getsockname() == ("127.0.0.1", port)
 
 
@@ -64,6 +71,32 @@ def test_a_busy_port_is_named_with_the_setting_that_changes_it(listening: Listen
     assert str(caught.value) == (
         f"port {port} of 127.0.0.1 is in use by another process; end that one, or set API_PORT to a free port"
     )
+
+
+def test_a_port_that_its_last_holder_is_about_to_let_go_of_is_waited_for(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (killed,) = listening()
+    ends = iter([lambda: None, lambda: None, killed.close])
+    monkeypatch.setattr("retry.api.time", SimpleNamespace(sleep=lambda seconds: next(ends)()))
+    assert listening()
+    assert next(ends, None) is None
+
+
+def test_a_port_that_stays_busy_holds_the_start_up_for_less_than_a_second(
+    listening: Listening, pauses: list[float]
+) -> None:
+    listening()
+    assert pauses == []
+    with pytest.raises(AlreadyRunning):
+        listening()
+    assert 0.5 < sum(pauses) < 1
+
+
+def test_what_no_waiting_mends_is_said_at_once(listening: Listening, pauses: list[float]) -> None:
+    with pytest.raises(ConfigurationError):
+        listening(api_host="192.0.2.1", api_open_reads=True)
+    assert pauses == []
 
 
 def test_a_port_that_others_bound_without_listening_is_busy_too(listening: Listening, port: int) -> None:
@@ -102,7 +135,7 @@ def test_every_address_of_the_loopback_network_is_loopback(listening: Listening,
 def test_localhost_is_loopback_by_every_address_it_has_here(listening: Listening, port: int) -> None:
     listeners = listening(api_host="localhost")
     assert {listener.getsockname()[0] for listener in listeners} <= {"127.0.0.1", "::1"}
-    with socket.create_connection(("127.0.0.1", port), timeout=5):
+    with socket.create_connection(("127.0.0.1", port), timeout=60):
         pass
 
 
