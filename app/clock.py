@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 _LEAP = timedelta(minutes=10)
+_SETTLED = timedelta(seconds=2)
 
 
 class Clock(Protocol):
@@ -60,3 +61,24 @@ class TheirClock:
             return date
         passed = timedelta(seconds=now - last[1])
         return date if date - last[0] <= passed + _LEAP else last[0] + passed
+
+
+class SteadyClock:
+    """The time of day as it would be if nobody had set the clock since the last look. For one thread at a time."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began, self._since = clock.now(), clock.monotonic()
+
+    def look(self) -> tuple[datetime, timedelta]:
+        """The time of day, and by how much the clock was set since the last look, zero if it was not.
+
+        A machine that slept comes out as set, too: nothing was missed while nobody could have seen it.
+        """
+        now, since = self._clock.now(), self._clock.monotonic()
+        steady = self._began + timedelta(seconds=since - self._since)
+        leapt = now - steady
+        if abs(leapt) < _SETTLED:
+            return steady, timedelta(0)
+        self._began, self._since = now, since
+        return now, leapt

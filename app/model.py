@@ -84,8 +84,9 @@ class State(StrEnum):
     """Where a rule stands for one symbol. Only FIRING and RESOLVED are written to alerts.txt."""
 
     INACTIVE = "INACTIVE"
-    PENDING = "PENDING"
+    PENDING = "PENDING"  # true, but not yet for long enough
     FIRING = "FIRING"
+    RECOVERING = "RECOVERING"  # not true any more, but not yet for long enough
     RESOLVED = "RESOLVED"
 
 
@@ -95,6 +96,7 @@ class Alert:
 
     ``terms`` are the distinct terms of the rule with their values as text, in the order written. ``id`` is shared by
     FIRING and RESOLVED of an episode; repeats append ``.2``, ``.3``. The pair (state, id) is unique for ever.
+    ``channels``: the names of those it goes to beside alerts.txt, None for all.
     """
 
     id: str
@@ -103,6 +105,8 @@ class Alert:
     symbol: str
     rule: str
     terms: tuple[tuple[str, str], ...]
+    severity: str = ""
+    channels: tuple[str, ...] | None = None
 
     @property
     def line(self) -> str:

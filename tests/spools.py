@@ -12,7 +12,7 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from app.alerts.checker import Episode, Outcome
+from app.alerts.states import Episode, Outcome
 from app.clock import SystemClock
 from app.model import Alert, State, Tick
 from app.spool import Entry, Spool

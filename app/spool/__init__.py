@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from app.alerts.checker import Outcome
+from app.alerts.states import Outcome
 from app.clock import Clock
 from app.errors import CannotWrite, SpoolFull
 from app.model import Tick

@@ -18,7 +18,7 @@ from enum import Enum
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from app.alerts.checker import Outcome
+from app.alerts.states import Outcome
 from app.errors import SchemaTooNew
 from app.model import Tick
 

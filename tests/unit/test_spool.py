@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from structlog.testing import capture_logs
 
-from app.alerts.checker import Episode, Outcome
+from app.alerts.states import Episode, Outcome
 from app.errors import AlreadyRunning, CannotWrite, SchemaTooNew, SpoolFull
 from app.model import Alert, State, Tick
 from app.spool import Spool, document

@@ -5,19 +5,24 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given
 
-from app.alerts.checker import Checker, Outcome
-from app.alerts.expression import Comparison, Field, Number
-from app.alerts.rules import DEFAULT_RULES, Rule
+from app.alerts.checker import Checker, PastTick
+from app.alerts.rules import RuleSet
+from app.alerts.states import Outcome
 from app.model import Alert, Batch, State, Tick
+from tests.rules import rule, shipped
 
 T0 = datetime(2021, 4, 18, 3, 0, tzinfo=UTC)
-HIGH = Comparison(Field("price"), ">", Number(100))
+HIGH = "price > 100"
+SHIPPED = shipped()
 
 
 def tick(second: float, price: str = "50", symbol: str = "BTC", volume: str | None = None) -> Tick:
@@ -40,7 +45,7 @@ def calm(minutes: int, price: str = "100", volume: str | None = "1000", symbol: 
 
 
 def test_the_line_of_the_contract() -> None:
-    checker = Checker(DEFAULT_RULES)
+    checker = Checker(SHIPPED)
     feed(
         checker, *[tick(60 * m, p) for m, p in enumerate(["65670.10", "65670.11", "65670.12", "65670.14", "65670.12"])]
     )
@@ -53,7 +58,7 @@ def test_the_line_of_the_contract() -> None:
 
 
 def test_one_line_on_firing_one_on_resolving_none_between() -> None:
-    checker = Checker(DEFAULT_RULES)
+    checker = Checker(SHIPPED)
     alerts = feed(
         checker, *calm(10), *[tick(600 + s, "103") for s in range(60)], *[tick(1000 + 60 * m, "103") for m in range(5)]
     )
@@ -63,37 +68,48 @@ def test_one_line_on_firing_one_on_resolving_none_between() -> None:
 
 def test_exactly_two_percent_is_not_more_than_two_percent() -> None:
     for mean, now in (("100", "102"), ("50", "51"), ("1.0", "1.02"), ("0.005", "0.0051"), ("100", "98"), ("50", "49")):
-        assert feed(Checker(DEFAULT_RULES), *calm(10, mean), tick(600, now, volume="1020")) == []
+        assert feed(Checker(SHIPPED), *calm(10, mean), tick(600, now, volume="1020")) == []
 
 
 def test_a_mean_between_two_of_eight_digits_is_rounded_to_the_even_one() -> None:
-    checker = Checker(DEFAULT_RULES)
+    checker = Checker(SHIPPED)
     feed(checker, *[tick(60 * m, p) for m, p in enumerate(["53076.14", "53076.15", "53076.15", "53076.15"])])
     [alert] = feed(checker, tick(240, "60000"))
     assert dict(alert.terms)["avg(price,5m)"] == "53076.148"  # 53076.1475 in full
 
 
 def test_zeros_that_rounding_leaves_are_not_written() -> None:
-    checker = Checker(DEFAULT_RULES)
+    checker = Checker(SHIPPED)
     feed(checker, *[tick(60 * m, p) for m, p in enumerate(["65670.11", "65670.12", "65670.12", "65670.129"])])
     [alert] = feed(checker, tick(240, "70000"))
     assert dict(alert.terms)["avg(price,5m)"] == "65670.12"  # 65670.11975 in full
 
 
 def test_it_takes_more_than_two_percent_up_or_down() -> None:
-    assert feed(Checker(DEFAULT_RULES), *calm(10), tick(600, "101.9999", volume="980.0001")) == []
-    assert len(feed(Checker(DEFAULT_RULES), *calm(10), tick(600, "102.0001", volume="979.9999"))) == 2
+    assert feed(Checker(SHIPPED), *calm(10), tick(600, "101.9999", volume="980.0001")) == []
+    assert len(feed(Checker(SHIPPED), *calm(10), tick(600, "102.0001", volume="979.9999"))) == 2
 
 
 def test_a_symbol_has_its_own_windows_and_states() -> None:
-    checker = Checker(DEFAULT_RULES)
+    checker = Checker(SHIPPED)
     feed(checker, *calm(10), *calm(10, "7", symbol="ETH"))
     assert [a.symbol for a in feed(checker, tick(600, "7", "ETH"), tick(600, "103", "BTC"))] == ["BTC"]
     assert checker.firing == 1
 
 
+def test_rules_that_cannot_be_told_are_counted() -> None:
+    few, at_once = Checker(SHIPPED), Checker(SHIPPED)
+    assert few.unknown == 0
+    feed(few, tick(0, volume="1"), tick(0, symbol="ETH", volume="1"))
+    assert few.unknown == 4
+    feed(few, *calm(10), *calm(10, symbol="ETH", volume=None))
+    assert few.unknown == 1
+    at_once.check(Batch("x", T0, tuple(tick(0, symbol=f"C{n}") for n in range(20))))
+    assert at_once.unknown == 40
+
+
 def test_without_volume_the_volume_rule_stays_as_it_is_and_the_price_rule_works() -> None:
-    checker = Checker(DEFAULT_RULES)
+    checker = Checker(SHIPPED)
     feed(checker, *calm(10))
     assert [a.rule for a in feed(checker, tick(600, "103", volume="2000"))] == ["price-2pct-5m", "volume-2pct-5m"]
     assert [(a.rule, a.state) for a in feed(checker, tick(630, "100", volume=None))] == [
@@ -103,14 +119,14 @@ def test_without_volume_the_volume_rule_stays_as_it_is_and_the_price_rule_works(
 
 
 def test_the_same_timestamp_again_is_no_observation() -> None:
-    checker = Checker(DEFAULT_RULES)
+    checker = Checker(SHIPPED)
     feed(checker, *calm(10))
     outcome = checker.check(Batch("coingecko", T0, (tick(540, "999"),)))
     assert (outcome.alerts, outcome.known, outcome.new) == ([], 1, 0)
 
 
 def test_a_late_tick_is_never_evaluated_but_counts_from_its_arrival_on() -> None:
-    late, without = Checker(DEFAULT_RULES), Checker(DEFAULT_RULES)
+    late, without = Checker(SHIPPED), Checker(SHIPPED)
     for checker in (late, without):
         feed(checker, *calm(10))
     assert late.check(Batch("coingecko", T0, (tick(530, "200"),))) == Outcome(late=1)
@@ -120,7 +136,7 @@ def test_a_late_tick_is_never_evaluated_but_counts_from_its_arrival_on() -> None
 
 
 def test_it_can_be_asked_how_many_fire_while_it_checks() -> None:
-    checker = Checker([Rule("high", HIGH)])
+    checker = Checker(rule(HIGH))
     done = threading.Event()
     wrong: list[BaseException] = []
 
@@ -146,13 +162,13 @@ def test_it_can_be_asked_how_many_fire_while_it_checks() -> None:
 
 
 def test_a_rule_that_has_to_hold_waits_in_tick_time() -> None:
-    checker = Checker([Rule("high", HIGH, hold=30)])
+    checker = Checker(rule(HIGH, hold="30s"))
     alerts = feed(checker, tick(0, "101"), tick(29, "101"), tick(30, "101"), tick(31, "101"), tick(32, "1"))
     assert said(alerts) == [(30, "FIRING", ""), (32, "RESOLVED", "")]
 
 
 def test_a_pending_rule_that_stops_being_true_says_nothing() -> None:
-    checker = Checker([Rule("high", HIGH, hold=30)])
+    checker = Checker(rule(HIGH, hold="30s"))
     outcome = checker.check(Batch("coingecko", T0, (tick(0, "101"), tick(29, "1"), tick(31, "101"), tick(60, "101"))))
     assert outcome.alerts == []
     [episode] = outcome.episodes.values()
@@ -161,26 +177,26 @@ def test_a_pending_rule_that_stops_being_true_says_nothing() -> None:
 
 
 def test_a_repeating_rule_numbers_its_lines_and_resolves_under_the_plain_id() -> None:
-    checker = Checker([Rule("high", HIGH, repeat=60)])
+    checker = Checker(rule(HIGH, repeat="60s"))
     alerts = feed(checker, *[tick(s, "101") for s in (0, 30, 60, 119, 120)], tick(121, "1"))
     assert said(alerts) == [(0, "FIRING", ""), (60, "FIRING", ".2"), (120, "FIRING", ".3"), (121, "RESOLVED", "")]
     assert len({alert.id[:12] for alert in alerts}) == 1
 
 
 def test_a_repeat_of_zero_says_every_tick() -> None:
-    checker = Checker([Rule("high", HIGH, repeat=0)])
+    checker = Checker(rule(HIGH, repeat="0s"))
     assert len(feed(checker, tick(0, "101"), tick(1, "101"), tick(2, "101"))) == 3
 
 
 def test_two_episodes_have_two_ids() -> None:
-    checker = Checker([Rule("high", HIGH)])
+    checker = Checker(rule(HIGH))
     alerts = feed(checker, tick(0, "101"), tick(1, "1"), tick(2, "101"))
     assert alerts[0].id == alerts[1].id != alerts[2].id
 
 
 def test_published_values_are_written_digit_for_digit_and_without_an_exponent() -> None:
     def written(price: str) -> str:
-        checker = Checker([Rule("any", Comparison(Field("price"), ">", Number(0)))])
+        checker = Checker(rule("price > 0"))
         [alert] = feed(checker, tick(0, price))
         return alert.terms[0][1]
 
@@ -191,7 +207,7 @@ def test_published_values_are_written_digit_for_digit_and_without_an_exponent() 
 
 
 def test_computed_values_have_eight_significant_digits_and_no_exponent() -> None:
-    checker = Checker(DEFAULT_RULES)
+    checker = Checker(SHIPPED)
     volumes = ["3692454343", "3691913403", "3691913404", "3691913408"]
     feed(checker, *[tick(60 * m, "0.000000000056366", volume=v) for m, v in enumerate(volumes)])
     price, volume = feed(checker, tick(240, "0.0000000001", volume="1"))
@@ -199,30 +215,63 @@ def test_computed_values_have_eight_significant_digits_and_no_exponent() -> None
     assert dict(volume.terms)["avg(volume,5m)"] == "3692048600"
 
 
+OPTIONS: list[dict[str, str]] = [
+    {},
+    {"hold": "30s"},
+    {"repeat": "0s"},
+    {"hold": "30s", "repeat": "45s"},
+    {"keep_firing_for": "60s", "repeat": "45s"},
+    {"clear": "price < 99"},
+    {"clear": "price < 99", "keep_firing_for": "30s", "hold": "30s"},
+]
+
 TICKS = st.lists(
     st.tuples(st.integers(0, 900), st.sampled_from(["100", "101", "103", "97"]), st.sampled_from(["BTC", "ETH"])),
     max_size=80,
 )
 
 
-@given(ticks=TICKS, cut=st.integers(0, 80), hold=st.sampled_from([0, 30]), repeat=st.sampled_from([None, 0, 45]))
+@given(ticks=TICKS, cut=st.integers(0, 80), options=st.sampled_from(OPTIONS))
 def test_a_restart_at_any_tick_gives_the_same_lines_as_no_restart(
-    ticks: list[tuple[int, str, str]], cut: int, hold: float, repeat: float | None
+    ticks: list[tuple[int, str, str]], cut: int, options: dict[str, str]
 ) -> None:
-    rules = [*DEFAULT_RULES, Rule("high", HIGH, hold=hold, repeat=repeat)]
+    both = RuleSet((*SHIPPED.rules, *rule(HIGH, **options).rules, *rule("crosses(price, 101)", "level").rules))
     stream = [tick(*t[:2], symbol=t[2]) for t in ticks]
-    straight = feed(Checker(rules), *stream)
+    stream = [replace(t, fetched_at=T0 + timedelta(hours=1, seconds=n)) for n, t in enumerate(stream)]
+    straight = feed(Checker(both), *stream)
 
-    before = Checker(rules)
+    before = Checker(both)
     lines = feed(before, *stream[:cut])
-    after = Checker(rules)
-    after.warm(_stored(stream[:cut]), before._episodes)
+    after = Checker(both)
+    assert after.resume(before.episodes(), T0) == Outcome()
+    after.warm(stored(stream[:cut]))
     assert lines + feed(after, *stream[cut:]) == straight
 
 
-def _stored(ticks: Sequence[Tick]) -> list[tuple[str, datetime, Decimal, Decimal | None, Decimal | None]]:
+@given(ticks=TICKS, cuts=st.lists(st.integers(0, 80), max_size=3), options=st.sampled_from(OPTIONS))
+def test_many_at_once_and_one_by_one_give_the_same_lines(
+    ticks: list[tuple[int, str, str]], cuts: list[int], options: dict[str, str]
+) -> None:
+    both = RuleSet((*SHIPPED.rules, *rule(HIGH, **options).rules, *rule("crosses(price, 101)", "level").rules))
+    stream = [tick(*t[:2], symbol=t[2]) for t in ticks]
+    one, many = Checker(both), Checker(both)
+    edges = sorted({0, len(stream), *(min(cut, len(stream)) for cut in cuts)})
+    for begin, end in pairwise(edges):
+        part = tuple(stream[begin:end])
+        at_once = Outcome()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("app.alerts.checker._FEW", 0)
+            at_once = many.check(Batch("coingecko", T0, part))
+        alerts = feed(one, *part)
+        assert sorted(map(str, at_once.alerts)) == sorted(map(str, alerts))
+        assert many.episodes() == one.episodes()
+
+
+def stored(ticks: Sequence[Tick]) -> list[PastTick]:
     """What the database gives back: the first of equal timestamps, in order of time."""
     first: dict[tuple[str, datetime], Tick] = {}
     for t in ticks:
         first.setdefault((t.symbol, t.timestamp), t)
-    return [(t.symbol, t.timestamp, t.price, t.volume_24h, t.market_cap) for _, t in sorted(first.items())]
+    return [
+        (t.symbol, t.timestamp, t.price, t.volume_24h, t.market_cap, t.fetched_at) for _, t in sorted(first.items())
+    ]
