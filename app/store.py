@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from decimal import Decimal
 from functools import partial
 from typing import Any
 
 from psycopg2 import extensions as pg
 
 from app import log
-from app.alerts.checker import Episode, Key, Outcome
+from app.alerts.checker import PastTick
+from app.alerts.states import Episode, Key, Outcome
 from app.db import Database, execute, translated
 from app.errors import DataRefused, Deposed
 from app.model import Alert, Instrument, State, Tick
 from app.spool import Entry
 
 _TICK_COLUMNS = ("timestamp", "symbol", "price", "volume_24h", "market_cap", "fetched_at", "source", "origin")
-_EPISODE_COLUMNS = ("state", "id", "since", "as_of", "last_line_at", "lines")
+_EPISODE_COLUMNS = ("state", "id", "since", "as_of", "last_line_at", "lines", "recovering_since", "digest")
+_ALERT_COLUMNS = ("id", "state", "timestamp", "symbol", "rule", "severity")
+_COLUMN_OF = {"price": "price", "volume": "volume_24h", "market_cap": "market_cap"}
 _PAGE = 1000  # alerts read at once
+_PAGE_OF_TICKS = 50_000  # ticks read at once: some 30 MB
+_PAGE_OF_SYMBOLS = 100  # whose values are looked for at once
+_LOOK_AT = 10_000  # ticks of a symbol that are gone through for a value
 _PATIENCE_SECONDS = 15.0  # for one answer
 _HURRY_SECONDS = 2.0  # where others wait meanwhile: a batch can go to the spool instead
+_ROWS_A_SECOND = 2000  # that a slow server writes: a large batch may take so much longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +59,11 @@ class Store:
         """
 
         def fenced(cursor: pg.cursor) -> Outcome:
-            _demand_lead(cursor, outcome.epoch)
+            demand_lead(cursor, outcome.epoch)
             return outcome
 
-        return self._store(ticks, fenced, _HURRY_SECONDS)
+        rows = len(ticks) + len(outcome.alerts) + len(outcome.episodes)
+        return self._store(ticks, fenced, _HURRY_SECONDS + rows // _ROWS_A_SECOND)
 
     def save_spooled(self, entries: Sequence[Entry]) -> Saved:
         """Store batches that the spool accepted, in their order, in one transaction.
@@ -88,19 +95,44 @@ class Store:
         values = {c: [getattr(i, c) for i in instruments] for c in columns}
 
         def work(cursor: pg.cursor) -> None:
-            _demand_lead(cursor, epoch)
+            demand_lead(cursor, epoch)
             execute(cursor, "save_instruments", market=market, **values)
 
         self._database.once(work, patience=_PATIENCE_SECONDS)
 
-    def recent_ticks(
-        self, symbols: Sequence[str], seconds: float
-    ) -> list[tuple[str, datetime, Decimal, Decimal | None, Decimal | None]]:
-        """(symbol, time, price, volume, cap) of the live ticks that lie so close before each symbol's newest."""
-        return self._query("recent_ticks", _PATIENCE_SECONDS, symbols=list(symbols), seconds=seconds)
+    def recent_ticks(self, symbols: Iterable[str], seconds: float) -> Iterator[PastTick]:
+        """The live ticks that lie at most so long before each symbol's newest: a symbol after the other, oldest first.
+
+        Read page by page. The seconds are also a guess at how many ticks a symbol has there.
+        """
+        left, after = list(dict.fromkeys(symbols)), None
+        at_once = max(1, int(_PAGE_OF_TICKS / max(1.0, seconds)))
+        while left:
+            window = {"symbols": left[:at_once], "seconds": seconds, "after": after, "limit": _PAGE_OF_TICKS}
+            page = self._query("recent_ticks", _PATIENCE_SECONDS, **window)
+            yield from page
+            if len(page) < _PAGE_OF_TICKS:
+                left, after = left[at_once:], None
+            else:
+                last, after, *_ = page[-1]
+                left = left[left.index(last) :]
+
+    def values_before(
+        self, symbols: Iterable[str], seconds: float, fields: Collection[str] = ("price",)
+    ) -> Iterator[PastTick]:
+        """For each symbol and each of these fields the latest live tick that has it, of those before recent_ticks.
+
+        Up to three of a symbol, oldest first. A field that a symbol's last ten thousand ticks before lack is not found.
+        """
+        left, columns = list(dict.fromkeys(symbols)), [_COLUMN_OF[field] for field in fields]
+        for start in range(0, len(left), _PAGE_OF_SYMBOLS):
+            where = {"symbols": left[start : start + _PAGE_OF_SYMBOLS], "seconds": seconds}
+            page = self._query("values_before", _PATIENCE_SECONDS, **where, columns=columns, look_at=_LOOK_AT)
+            for _, *tick in page:
+                yield tuple(tick)
 
     def episodes(self) -> dict[Key, Episode]:
-        """Every rule that is pending or firing."""
+        """Where every rule stands that was true for a symbol once, INACTIVE ones too."""
         rows = self._query("load_alert_states", _PATIENCE_SECONDS)
         return {(rule, symbol): Episode(State(state), *rest) for rule, symbol, state, *rest in rows}
 
@@ -111,8 +143,8 @@ class Store:
         """
         after = 0
         while page := self._query("alerts_after", _HURRY_SECONDS, since=recorded_at, ago=ago, after=after, limit=_PAGE):
-            for after, id_, state, timestamp, symbol, rule, terms in page:  # noqa: B007
-                yield Alert(id_, State(state), timestamp, symbol, rule, tuple(terms.items()))
+            for after, id_, state, timestamp, symbol, rule, terms, severity in page:  # noqa: B007
+                yield Alert(id_, State(state), timestamp, symbol, rule, tuple(terms.items()), severity)
 
     def _query(self, name: str, patience: float, /, **values: object) -> list[tuple[Any, ...]]:
         return self._database.once(lambda cursor: execute(cursor, name, **values), patience=patience)
@@ -142,22 +174,7 @@ class Store:
         if ticks:
             stored = len(execute(cursor, "store_ticks", **{c: [getattr(t, c) for t in ticks] for c in _TICK_COLUMNS}))
         if outcome.alerts:
-            alerts = outcome.alerts
-            execute(
-                cursor,
-                "record_alerts",
-                terms=[json.dumps(dict(alert.terms)) for alert in alerts],
-                **{c: [getattr(a, c) for a in alerts] for c in ("id", "state", "timestamp", "symbol", "rule")},
-            )
-            if self._channels:
-                queued = [(alert, channel) for alert in alerts for channel in self._channels]
-                execute(
-                    cursor,
-                    "queue_alerts",
-                    id=[alert.id for alert, _ in queued],
-                    state=[alert.state for alert, _ in queued],
-                    channel=[channel for _, channel in queued],
-                )
+            self._record(cursor, outcome.alerts)
         if outcome.episodes:
             episodes = outcome.episodes
             execute(
@@ -169,17 +186,36 @@ class Store:
             )
         return stored
 
+    def _record(self, cursor: pg.cursor, alerts: Sequence[Alert]) -> None:
+        values = {c: [getattr(a, c) for a in alerts] for c in _ALERT_COLUMNS}
+        execute(cursor, "record_alerts", terms=[json.dumps(dict(a.terms)) for a in alerts], **values)
+        queued = [(alert, channel) for alert in alerts for channel in self._channels_of(alert)]
+        if queued:
+            execute(
+                cursor,
+                "queue_alerts",
+                id=[alert.id for alert, _ in queued],
+                state=[alert.state for alert, _ in queued],
+                channel=[channel for _, channel in queued],
+            )
+
+    def _channels_of(self, alert: Alert) -> Sequence[str | None]:
+        if alert.state is State.RESOLVED:
+            return (None,)  # the database knows who heard of its beginning
+        return [name for name in self._channels if alert.channels is None or name in alert.channels]
+
 
 _Refused = list[tuple[Tick | Alert, DataRefused]]
 
 
-def _demand_lead(cursor: pg.cursor, epoch: int) -> None:
+def demand_lead(cursor: pg.cursor, epoch: int) -> None:
+    """Raises Deposed unless this epoch leads; if it does, it leads until the transaction ends."""
     if not _leads(cursor, epoch):
         raise Deposed(f"epoch {epoch} is over: another daemon leads since")
 
 
 def _leads(cursor: pg.cursor, epoch: int) -> bool:
-    """Whether this epoch leads, until the transaction ends: a successor has to wait for it."""
+    """Whether it leads: a successor has to wait for the end of the transaction."""
     return bool(execute(cursor, "leading", epoch=epoch))
 
 

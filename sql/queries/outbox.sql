@@ -1,14 +1,31 @@
 -- A row of outbox waits while it is neither delivered nor dead. Its channel is sent to by whoever has claimed it.
 
 -- name: queue_alerts
--- Recorded alerts for the channels they go to, in the order given. What is queued already is left alone.
+-- Recorded alerts for the channels they go to, in the order given: a FIRING, unless it is silenced, to the channel that
+-- stands beside it; a RESOLVED (beside it: none) to exactly those that a FIRING of its episode was queued for, before or
+-- just now. What is queued already is left alone.
+WITH given AS (
+    SELECT a.id, a.state, a.symbol, split_part(a.id, '.', 1) AS episode, a.silenced_by, channel, place
+    FROM unnest(%(id)s::text[], %(state)s::text[], %(channel)s::text[])
+        WITH ORDINALITY AS t (id, state, channel, place)
+    JOIN alerts AS a ON (a.id, a.state) = (t.id, t.state)
+), firing AS (
+    SELECT * FROM given WHERE state = 'FIRING' AND silenced_by IS NULL
+), ends AS (
+    SELECT id, state, symbol, episode, place FROM given WHERE state = 'RESOLVED'
+), queued AS (
+    SELECT id, state, symbol, channel, place FROM firing
+    UNION
+    SELECT ends.id, ends.state, ends.symbol, told.channel, ends.place
+    FROM ends JOIN outbox AS told ON told.state = 'FIRING' AND split_part(told.id, '.', 1) = ends.episode
+    UNION
+    SELECT ends.id, ends.state, ends.symbol, told.channel, ends.place
+    FROM ends JOIN firing AS told ON told.episode = ends.episode AND told.place < ends.place
+)
 INSERT INTO outbox (id, state, channel, symbol, vain_before)
-SELECT a.id, a.state, queued.channel, a.symbol, coalesce(known.vain_seconds, 0)
-FROM unnest(%(id)s::text[], %(state)s::text[], %(channel)s::text[])
-    WITH ORDINALITY AS queued (id, state, channel, place)
-JOIN alerts a ON (a.id, a.state) = (queued.id, queued.state)
-LEFT JOIN channels known ON known.name = queued.channel
-ORDER BY queued.place
+SELECT id, state, channel, symbol, coalesce(known.vain_seconds, 0)
+FROM queued LEFT JOIN channels AS known ON known.name = queued.channel
+ORDER BY place, channel
 ON CONFLICT (id, state, channel) DO NOTHING;
 
 -- name: register_channels
@@ -20,6 +37,21 @@ INSERT INTO channels (name) SELECT unnest(%(names)s::text[]) ORDER BY 1 ON CONFL
 SELECT channel, count(*) FROM outbox
 WHERE delivered_at IS NULL AND dead_at IS NULL AND channel <> ALL (%(names)s::text[])
 GROUP BY channel ORDER BY channel;
+
+-- name: give_up_for_others
+-- What has waited so long for channels that are not of these names is dead. How many, by channel.
+WITH dead AS (
+    UPDATE outbox SET dead_at = clock_timestamp(), last_error = %(error)s
+    WHERE delivered_at IS NULL AND dead_at IS NULL AND channel <> ALL (%(names)s::text[])
+      -- It may have been replayed since.
+      AND greatest(created_at, next_try_at) <= clock_timestamp() - make_interval(secs => %(seconds)s)
+    RETURNING channel
+)
+SELECT channel, count(*) FROM dead GROUP BY channel ORDER BY channel;
+
+-- name: known_channels
+-- Those that are or were in NOTIFY_URLS.
+SELECT name FROM channels ORDER BY name;
 
 -- name: claim_channel
 -- Be the one who sends to a channel, for some seconds, if it is time for it, something waits, and nobody else does.
@@ -41,7 +73,7 @@ UPDATE channels SET claimed_until = '-infinity' WHERE name = %(channel)s AND cla
 -- name: message_in_hand
 -- The message that may have arrived, and of which nobody knows whether it did.
 SELECT o.message, o.number, o.tries, o.refused_since IS NOT NULL,
-    a.id, a.state, a."timestamp", a.symbol, a.rule, a.terms
+    a.id, a.state, a."timestamp", a.symbol, a.rule, a.terms, a.severity
 FROM outbox o JOIN alerts a ON (a.id, a.state) = (o.id, o.state)
 WHERE o.channel = %(channel)s AND o.delivered_at IS NULL AND o.dead_at IS NULL AND o.message IS NOT NULL
 ORDER BY o.number;
@@ -49,7 +81,7 @@ ORDER BY o.number;
 -- name: outbox_due
 -- The first that wait, whether each has to go alone, without symbols of which one is held back because it was refused.
 SELECT o.tries > 0, o.number, o.tries, o.refused_since IS NOT NULL,
-    a.id, a.state, a."timestamp", a.symbol, a.rule, a.terms
+    a.id, a.state, a."timestamp", a.symbol, a.rule, a.terms, a.severity
 FROM outbox o JOIN alerts a ON (a.id, a.state) = (o.id, o.state)
 WHERE o.channel = %(channel)s AND o.delivered_at IS NULL AND o.dead_at IS NULL
   AND o.symbol NOT IN (
@@ -125,3 +157,16 @@ SELECT
     (SELECT count(*) FROM outbox WHERE channel = c.name AND dead_at IS NOT NULL),
     c.failures, c.last_error, c.delivered_at
 FROM channels c WHERE c.name = %(channel)s;
+
+-- name: replay_dead
+-- What was given up waits again, as if it had just been queued: of a channel (NULL: of all). How many, by channel.
+WITH again AS (
+    UPDATE outbox AS o
+    SET dead_at = NULL, refused_since = NULL, next_try_at = clock_timestamp(), tries = 0, message = NULL,
+        vain_before = coalesce((SELECT vain_seconds FROM channels WHERE name = o.channel), 0)
+    WHERE o.dead_at IS NOT NULL AND (%(channel)s::text IS NULL OR o.channel = %(channel)s)
+    RETURNING o.channel
+), at_once AS (
+    UPDATE channels SET next_try_at = '-infinity' WHERE name IN (SELECT channel FROM again)
+)
+SELECT channel, count(*) FROM again GROUP BY channel ORDER BY channel;

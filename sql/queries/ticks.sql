@@ -57,9 +57,10 @@ SELECT symbol, "timestamp" FROM stored;
 SELECT make_partition(%(month)s::date);
 
 -- name: recent_ticks
--- For each symbol its newest live tick and those before it that lie less than so many seconds back, oldest first.
-SELECT t.symbol, t."timestamp", t.price, t.volume_24h, t.market_cap
-FROM unnest(%(symbols)s::text[]) AS s (symbol)
+-- For each symbol its newest live tick and those before it that lie at most so many seconds back, oldest first; of the
+-- first symbol those after a time (NULL: all). A page of them: each look into the index ends at the limit.
+SELECT t.symbol, t."timestamp", t.price, t.volume_24h, t.market_cap, t.fetched_at
+FROM unnest(%(symbols)s::text[]) WITH ORDINALITY AS s (symbol, place)
 CROSS JOIN LATERAL (
     SELECT "timestamp" FROM ticker_data
     WHERE ticker_data.symbol = s.symbol AND origin = 'live'
@@ -69,8 +70,33 @@ CROSS JOIN LATERAL (
     SELECT * FROM ticker_data
     WHERE ticker_data.symbol = s.symbol AND origin = 'live'
       AND "timestamp" >= newest."timestamp" - make_interval(secs => %(seconds)s)
+      AND "timestamp" > CASE WHEN place = 1 THEN coalesce(%(after)s::timestamptz, '-infinity') ELSE '-infinity' END
+    ORDER BY "timestamp" LIMIT %(limit)s
 ) AS t
-ORDER BY t.symbol, t."timestamp";
+ORDER BY place, t."timestamp"
+LIMIT %(limit)s;
+
+-- name: values_before
+-- For each symbol, and each of these columns, the latest live tick that has it, before those that recent_ticks finds.
+-- Where a symbol lacks a column, its last so many ticks before are all that is looked at.
+SELECT DISTINCT place, symbol, "timestamp", price, volume_24h, market_cap, fetched_at
+FROM unnest(%(symbols)s::text[]) WITH ORDINALITY AS s (of_symbol, place)
+CROSS JOIN LATERAL (
+    SELECT "timestamp" - make_interval(secs => %(seconds)s) AS reach FROM ticker_data
+    WHERE ticker_data.symbol = of_symbol AND origin = 'live'
+    ORDER BY "timestamp" DESC LIMIT 1
+) AS newest
+CROSS JOIN unnest(%(columns)s::text[]) AS wanted
+CROSS JOIN LATERAL (
+    SELECT * FROM (
+        SELECT * FROM ticker_data
+        WHERE ticker_data.symbol = of_symbol AND origin = 'live' AND "timestamp" < reach
+        ORDER BY "timestamp" DESC LIMIT %(look_at)s
+    ) AS before
+    WHERE CASE wanted WHEN 'volume_24h' THEN volume_24h WHEN 'market_cap' THEN market_cap ELSE price END IS NOT NULL
+    ORDER BY "timestamp" DESC LIMIT 1
+) AS t
+ORDER BY place, "timestamp";
 
 -- name: take_time
 -- What follows in this transaction may take longer than a session's statements otherwise may.

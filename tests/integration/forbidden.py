@@ -49,6 +49,12 @@ DELETE FROM outbox
 TRUNCATE outbox
 DELETE FROM channels
 TRUNCATE channels
+DELETE FROM silences
+TRUNCATE silences
+UPDATE silences SET why = 'x'
+UPDATE silences SET ends_at = now()
+UPDATE silences SET rule = '*', ended_at = NULL
+TRUNCATE rules
 INSERT INTO leader (epoch, holder, renewed_at) VALUES (9, 'me', now())
 DELETE FROM leader
 TRUNCATE leader
@@ -113,6 +119,12 @@ FORBIDDEN = {
         "UPDATE provider_calls SET calls = 0",
         "UPDATE outbox SET delivered_at = now()",
         "INSERT INTO channels (name) VALUES ('x')",
+        "INSERT INTO silences (ends_at, why) VALUES ('2100-01-01', 'x')",
+        "UPDATE silences SET ended_at = now()",
+        "SELECT * FROM silences FOR UPDATE",
+        "INSERT INTO rules (name, origin, definition) VALUES ('x', 'api', '{}')",
+        "UPDATE rules SET error = NULL",
+        "DELETE FROM rules",
         "UPDATE leader SET epoch = epoch + 1",
         "SELECT * FROM leader FOR KEY SHARE",
         "SELECT * FROM ticker_data FOR UPDATE",

@@ -11,7 +11,7 @@ import hypothesis.strategies as st
 import psycopg2
 from hypothesis import HealthCheck, given, settings
 
-from app.alerts.checker import Outcome
+from app.alerts.states import Outcome
 from app.clock import SystemClock
 from app.db import Database
 from app.model import Tick

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from app.alerts.checker import Outcome
+from app.alerts.states import Outcome
 from app.clock import SystemClock
 from app.db import Database, execute
 from app.errors import Deposed
@@ -120,7 +120,7 @@ def test_a_transaction_that_has_seen_its_epoch_lead_is_waited_for(databases: lis
         assert not taken.is_set()
 
     databases[2].run(write)
-    thread.join(10)
+    thread.join(60)
     assert taken.is_set()
     with pytest.raises(Deposed):
         Store(databases[2]).save([TICK], Outcome(1))
@@ -155,7 +155,7 @@ def test_of_many_who_try_at_once_one_leads(dsn: str, database: Database) -> None
     def try_it(number: int) -> None:
         with closing(Database(dsn, threading.Event())) as own:
             lease = Lease(own, str(number), SystemClock())
-            start.wait(10)
+            start.wait(60)
             if lease.take():
                 led.append(number)
 
@@ -163,7 +163,7 @@ def test_of_many_who_try_at_once_one_leads(dsn: str, database: Database) -> None
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert len(led) == 1
 
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import psycopg2
@@ -24,6 +24,8 @@ from app.db import APP, READER, Database, connect
 from app.errors import DatabaseRefused, DatabaseUnavailable
 from app.migrations import grant, known, migrate
 from app.queries import QUERIES
+from app.rules_store import RuleStore
+from app.silences import Silences
 from tests.conftest import Logged
 from tests.integration.forbidden import FORBIDDEN
 
@@ -39,6 +41,8 @@ OF_APP = {
     "provider_calls": "SELECT INSERT UPDATE",
     "outbox": "SELECT INSERT UPDATE",
     "channels": "SELECT INSERT UPDATE",
+    "silences": "SELECT INSERT",  # and UPDATE of ended_at alone
+    "rules": "SELECT INSERT UPDATE DELETE",
     "leader": "SELECT UPDATE",
     "daily_ohlcv": "SELECT",
     "schema_migrations": "SELECT",
@@ -54,8 +58,8 @@ OF_APP = {
 """All that the daemon may do to each table and view. A new one has to be given its line here."""
 
 MAY_CALL = {
-    APP: {"coverage", "make_partition", "refresh_daily_ohlcv"},
-    READER: {"coverage"},
+    APP: {"coverage", "make_partition", "matches", "refresh_daily_ohlcv", "selects"},
+    READER: {"coverage", "matches", "selects"},
 }
 
 OWNERS = {"make_migrations_table", "record_migration", "grant_rights"}
@@ -232,6 +236,7 @@ def test_the_daemons_role_stores_makes_partitions_and_refreshes(dsn: str, is_log
     month, time = date(2031, 5, 1), datetime(2031, 5, 7, 12, tzinfo=UTC)
     tick = {"timestamp": time, "symbol": "BTC", "price": 1, "volume_24h": 2, "market_cap": 3}
     alert = {"id": "x", "state": "FIRING", "timestamp": time, "symbol": "BTC", "rule": "r", "terms": '{"price": "1"}'}
+    alert["severity"] = "warning"
     with closing(Database(user, threading.Event(), role=APP)) as database:
         assert database.query("make_partition", month=month) == [(True,)]
         values = {**tick, "fetched_at": time, "source": "s", "origin": "live"}
@@ -239,12 +244,17 @@ def test_the_daemons_role_stores_makes_partitions_and_refreshes(dsn: str, is_log
             database.query("store_ticks", **{name: [value] for name, value in values.items()})
             values["timestamp"] = time.replace(minute=1)
         database.query("record_alerts", **{name: [value] for name, value in alert.items()})
+        silence = Silences(database).add(rule="*", symbol="*", severity="*", length=timedelta(hours=1), why="upkeep")
+        assert Silences(database).end(silence.id) is not None
+        RuleStore(database).file_rules_are([("r", {"when": "price > 1"}, "d")], epoch=0)
+        RuleStore(database).file_rules_are([], epoch=0)
         database.query("refresh_daily_ohlcv")
         assert database.query("newest_day") == [(time.date(),)]
     with closing(Kind(READER, is_login).open(dsn)) as connection:
         assert rows(connection, "SELECT count(*) FROM ticker_data_2031_05") == [(2,)]
         assert rows(connection, "SELECT ticks, close FROM ohlcv_1d") == [(2, 1)]
         assert rows(connection, "SELECT number, id FROM alerts") == [(1, "x")]
+        assert rows(connection, "SELECT why, ended_at IS NULL FROM silences") == [("upkeep", False)]
 
 
 # How a connection becomes a role

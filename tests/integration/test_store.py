@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import product
 from typing import Any
 
 import pytest
 
-from app.alerts.checker import Episode, Outcome
+from app.alerts.checker import PastTick
+from app.alerts.states import Episode, Outcome
 from app.db import Database
-from app.errors import Deposed
+from app.errors import DataRefused, Deposed
 from app.model import Alert, Instrument, State, Tick
+from app.queries import QUERIES
 from app.spool import Entry
 from app.store import Saved, Store
 from tests.conftest import Logged
@@ -41,8 +46,41 @@ def test_a_batch_is_stored_with_what_it_caused(database: Database) -> None:
     ended = replace(EPISODE, state=State.INACTIVE, as_of=LATER)
     resolved = replace(ALERT, state=State.RESOLVED, timestamp=LATER)
     assert store.save([], Outcome(alerts=[resolved], episodes={KEY: ended})) == Saved()
-    assert store.episodes() == {}
+    assert [episode.state for episode in store.episodes().values()] == [State.INACTIVE]
     assert [alert.state for alert in store.alerts_since(None)] == [State.FIRING, State.RESOLVED]
+
+
+def test_states_that_recover_and_whose_rule_they_are_come_back(database: Database) -> None:
+    store = Store(database)
+    recovering = replace(
+        EPISODE, state=State.RECOVERING, recovering_since=LATER, as_of=LATER, digest="0123456789abcdef"
+    )
+    store.save([], Outcome(episodes={KEY: EPISODE}))
+    store.save([], Outcome(episodes={KEY: recovering}))
+    assert store.episodes() == {KEY: recovering}
+    again = replace(recovering, state=State.FIRING, recovering_since=None, as_of=LATER + timedelta(seconds=1))
+    store.save([], Outcome(episodes={KEY: again}))
+    assert store.episodes() == {KEY: again}
+
+
+def test_a_state_that_cannot_be_is_refused_whoever_writes_it(database: Database) -> None:
+    Store(database).save([], Outcome(episodes={KEY: EPISODE}))
+    for change in (
+        "state = 'RECOVERING'",
+        "recovering_since = now()",
+        "state = 'ON FIRE'",
+        "state = 'RESOLVED'",
+        "digest = NULL",
+    ):
+        with pytest.raises(DataRefused):
+            rows(database, f"UPDATE alert_states SET {change} RETURNING 1")
+
+
+def test_an_alert_s_severity_is_kept(database: Database) -> None:
+    store = Store(database)
+    critical = replace(ALERT, severity="critical")
+    store.save([], Outcome(alerts=[critical]))
+    assert list(store.alerts_since(None)) == [critical]
 
 
 def test_saving_the_same_again_changes_nothing(database: Database) -> None:
@@ -59,7 +97,7 @@ def test_a_state_that_is_written_late_does_not_replace_a_newer_one(database: Dat
     ended = replace(EPISODE, state=State.INACTIVE, as_of=LATER)
     for episode in (ended, EPISODE):
         store.save([], Outcome(episodes={KEY: episode}))
-    assert store.episodes() == {}
+    assert [episode.state for episode in store.episodes().values()] == [State.INACTIVE]
     assert rows(database, "SELECT state, as_of FROM alert_states") == [("INACTIVE", LATER)]
 
 
@@ -130,11 +168,83 @@ def test_recent_ticks_reach_back_from_each_symbol_s_newest_live_one(database: Da
 
     store = Store(database)
     store.save([at("BTC", 0), at("BTC", 1), at("BTC", 300), at("BTC", 500, "backfill"), at("ETH", -86400)], Outcome())
-    recent = [
-        (symbol, (time - NOON).total_seconds()) for symbol, time, *_ in store.recent_ticks(["BTC", "ETH", "X"], 299)
+    assert places(store.recent_ticks(["ETH", "BTC", "X"], 299)) == [("ETH", -86400), ("BTC", 1), ("BTC", 300)]
+    assert next(store.recent_ticks(["ETH"], 1))[2:] == (TICK.price, TICK.volume_24h, TICK.market_cap, NOON)
+
+
+def places(ticks: Iterable[PastTick]) -> list[tuple[str, float]]:
+    """Of each tick its symbol, and the seconds after noon."""
+    return [(symbol, (time - NOON).total_seconds()) for symbol, time, *_ in ticks]
+
+
+def test_recent_ticks_are_the_same_however_small_the_pages(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = {"B": 5, "A": 3, "D": 1, "C": 4}
+    store = Store(database)
+    ticks = [
+        replace(TICK, symbol=symbol, timestamp=NOON + timedelta(seconds=second))
+        for symbol, count in counts.items()
+        for second in range(count)
     ]
-    assert recent == [("BTC", 1), ("BTC", 300), ("ETH", -86400)]
-    assert store.recent_ticks(["ETH"], 1)[0][2:] == (TICK.price, TICK.volume_24h, TICK.market_cap)
+    store.save(ticks, Outcome())
+    asked = ["B", "none", "A", "B", "D", "C"]
+    expected = [(symbol, second) for symbol in ("B", "A", "D", "C") for second in range(counts[symbol])]
+    for seconds, page in product((1000.0, 4.0, 0.5), (1, 2, 3, 4, 5, 100)):
+        monkeypatch.setattr("app.store._PAGE_OF_TICKS", page)
+        within = [(symbol, second) for symbol, second in expected if counts[symbol] - 1 - second <= seconds]
+        assert places(store.recent_ticks(asked, seconds)) == within
+
+
+def test_the_last_value_before_the_reach_is_found_for_each_field_however_old(database: Database) -> None:
+    def at(seconds: float, volume: int | None, cap: int | None, origin: str = "live", symbol: str = "BTC") -> Tick:
+        values = {"volume_24h": volume and Decimal(volume), "market_cap": cap and Decimal(cap)}
+        return replace(TICK, symbol=symbol, timestamp=NOON + timedelta(seconds=seconds), origin=origin, **values)
+
+    store = Store(database)
+    year = 365 * 86400.0
+    store.save(
+        [
+            at(-2 * year, 1, 2),
+            at(-year, None, 3),
+            at(-400, 4, None),
+            at(-390, 5, 5, "backfill"),
+            at(-310, None, None),
+            at(-300, 6, 6),
+            at(0, None, None),
+            at(-50, 7, 7, symbol="ETH"),
+            at(0, 7, 7, symbol="ETH"),
+        ],
+        Outcome(),
+    )
+    every = ("price", "volume", "market_cap")
+    symbols = ["ETH", "BTC", "none"]
+    assert places(store.values_before(symbols, 300, every)) == [("BTC", -year), ("BTC", -400), ("BTC", -310)]
+    assert places(store.recent_ticks(symbols, 300)) == [("ETH", -50), ("ETH", 0), ("BTC", -300), ("BTC", 0)]
+    assert places(store.values_before(symbols, 300, ("volume",))) == [("BTC", -400)]
+    # A tick that has two of them is there once.
+    assert places(store.values_before(symbols, 299.5, every)) == [("BTC", -300)]
+    assert places(store.values_before(symbols, 10, ("price",))) == [("ETH", -50), ("BTC", -300)]
+    assert next(store.values_before(["ETH"], 10))[2:] == (TICK.price, Decimal(7), Decimal(7), NOON)
+
+
+def test_values_before_are_found_for_more_symbols_than_fit_a_page(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.store._PAGE_OF_SYMBOLS", 2)
+    symbols = ["A", "B", "C", "D", "E"]
+    store = Store(database)
+    store.save([replace(TICK, symbol=s, timestamp=t) for s in symbols for t in (NOON, LATER)], Outcome())
+    assert places(store.values_before(symbols, 60)) == [(symbol, 0) for symbol in symbols]
+
+
+def test_a_field_that_a_symbol_never_has_is_not_looked_for_through_all_its_history(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.store._LOOK_AT", 3)
+    store = Store(database)
+    ticks = [replace(TICK, timestamp=NOON + timedelta(seconds=s), volume_24h=None) for s in range(1, 6)]
+    store.save([TICK, *ticks], Outcome())
+    assert places(store.values_before(["BTC"], 1, ("volume",))) == []
+    assert places(store.values_before(["BTC"], 2, ("volume",))) == [("BTC", 0)]
 
 
 def test_what_is_taken_off_the_watch_list_stays_in_the_table(database: Database) -> None:
@@ -156,7 +266,9 @@ def test_what_is_taken_off_the_watch_list_stays_in_the_table(database: Database)
 
 def test_the_hot_queries_use_their_indexes(database: Database) -> None:
     store = Store(database)
-    store.save([replace(TICK, timestamp=NOON + timedelta(seconds=s)) for s in range(5000)], Outcome())
+    for first in range(0, 5000, 500):  # at once they could take longer than one batch is given
+        ticks = [replace(TICK, timestamp=NOON + timedelta(seconds=first + s)) for s in range(500)]
+        store.save(ticks, Outcome())
     rows(database, "ANALYZE ticker_data; ANALYZE candles; SELECT 1")
     plan = "\n".join(
         row[0]
@@ -171,3 +283,46 @@ def test_the_hot_queries_use_their_indexes(database: Database) -> None:
     # Few rows are read without an index, whatever there is.
     candles = rows(database, f"SET LOCAL enable_seqscan = off; EXPLAIN {hot}")
     assert any("Index Cond: ((width = '1m'::text) AND (symbol = 'BTC'::text)" in line for (line,) in candles)
+
+
+def test_what_windows_are_read_back_by_looks_into_the_index_and_sorts_no_history(database: Database) -> None:
+    store = Store(database)
+    for first in range(0, 4000, 500):
+        at = [NOON + timedelta(seconds=first + second) for second in range(500)]
+        store.save([replace(TICK, timestamp=time, symbol=s) for time in at for s in ("BTC", "ETH")], Outcome())
+    rows(database, "ANALYZE ticker_data; SELECT 1")
+    window = {"symbols": ["BTC", "ETH"], "seconds": 300, "after": None, "limit": 1000}
+    before = {"symbols": ["BTC", "ETH"], "seconds": 300, "columns": ["price", "volume_24h"], "look_at": 100}
+    for name, values in (("recent_ticks", window), ("values_before", before)):
+        plan = explained(database, name, values)
+        assert "Seq Scan" not in plan, plan
+        read = [int(count) for count in re.findall(r"Index Scan.* on ticker_data_2021_04.*actual rows=(\d+)", plan)]
+        assert read, plan
+        assert max(read) <= 301, plan
+
+
+def explained(database: Database, name: str, values: dict[str, object]) -> str:
+    """The plan of a query as it was carried out."""
+
+    def explain(cursor: Any) -> str:
+        cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF, COSTS OFF, SUMMARY OFF) {QUERIES[name]}", values)
+        return "\n".join(line for (line,) in cursor.fetchall())
+
+    return database.run(explain)
+
+
+def test_a_large_batch_is_given_more_time(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+    once = database.once
+
+    def noted(work: Any, *, patience: float) -> Any:
+        given.append(patience)
+        return once(work, patience=patience)
+
+    monkeypatch.setattr(database, "once", noted)
+    store = Store(database)
+    store.save([], Outcome())
+    store.save([replace(TICK, symbol=f"C{number}") for number in range(2000)], Outcome())
+    assert given == [2, 3, 3]  # the second makes the partition
+    store.save([], Outcome(alerts=[replace(ALERT, id=f"{number}") for number in range(2000)]))
+    assert given[-1] == 3
