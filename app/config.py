@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("data"), description="where the daemon keeps its own files")
     spool_max_mb: int = Field(1000, ge=1, le=1_000_000, description="MB that may wait there for the database")
     alerts_file: Path = Field(Path("alerts/alerts.txt"), description="where alerts are written")
+    rules_file: Path = Field(Path("alerts/rules.toml"), description="where the rules stand")
     notify_urls: SecretStr = Field(SecretStr(""), description="where else alerts go: name=URL, separated by spaces")
     notify_allow: str = Field("", description="hosts and networks of your own that NOTIFY_URLS may lead to")
 
@@ -114,7 +115,7 @@ class Settings(BaseSettings):
             raise ValueError("should be postgresql://user:password@host:5432/database, with @ in the password as %40")
         return value
 
-    @field_validator("data_dir", "alerts_file")
+    @field_validator("data_dir", "alerts_file", "rules_file")
     @classmethod
     def _at_home(cls, value: Path) -> Path:
         # A shell does this for the environment, nobody for .env.

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 
 from app import log, sources
 from app.alerts.checker import Checker
-from app.alerts.rules import DEFAULT_RULES
+from app.alerts.states import Outcome
 from app.backlog import STEP_SECONDS
 from app.clock import Clock
 from app.config import Settings
-from app.errors import DatabaseRefused, DatabaseUnavailable
+from app.errors import DatabaseRefused, DatabaseUnavailable, Deposed, Stopping
 from app.fetcher import Fetcher
 from app.intake import Intake
 from app.lease import LATE_SECONDS, RENEW_SECONDS
@@ -25,6 +26,8 @@ _JOIN_SECONDS = 3.0  # of the five in which a stop has to be done
 _JOIN_AT_ONCE_SECONDS = 0.5
 _LOOK_SECONDS = 1.0  # how soon a standby sees that nobody leads
 _SUMMARY_SECONDS = 60.0
+_RULES_SECONDS = 2.0  # how soon a change of the rules is seen
+_AGES_SECONDS = 0.5  # rules are held against the clock once in each of its seconds
 
 
 class Daemon:
@@ -46,6 +49,8 @@ class Daemon:
         markets = list(dict.fromkeys(entry.market for entry in self._entries))
         self._sources: Mapping[str, Source] = sources.build(markets, settings, clock, parts.ledger)
         self._been_in = False
+        self._ended = Outcome()
+        """What ended between two terms because its rule was changed or taken away."""
         self._log = log.get(__name__)
 
     def run(self) -> None:
@@ -57,6 +62,8 @@ class Daemon:
         tasks.every("upkeep", self._settings.view_refresh_seconds, self._tend_views)
         for delivery in parts.deliveries:
             tasks.start(f"notify-{delivery.name}", delivery.run)
+        tasks.every("rules", _RULES_SECONDS, self._tend_rules)
+        tasks.every("ages", _AGES_SECONDS, self._tend_ages)
         tasks.every("summary", _SUMMARY_SECONDS, report.summarise)
         while not self._stop.is_set():
             checker = self._stand_by()
@@ -77,6 +84,8 @@ class Daemon:
                     leader = self._parts.lease.leader
                     self._log.warning(f"Standing by: {leader} leads. Nothing is polled here.", action="standing_by")
                     self._say("standing by")
+            except Deposed:
+                self._parts.lease.lost()  # another was quicker
             except (DatabaseUnavailable, DatabaseRefused) as error:
                 if isinstance(error, DatabaseRefused) and not self._been_in:
                     raise  # it is not set up for us: somebody has to hear of it
@@ -96,8 +105,9 @@ class Daemon:
         self._been_in = True  # from now on a refusal is a fault that may pass
         if not leads:
             return None
-        checker = Checker(DEFAULT_RULES, parts.lease.epoch or 0)
-        checker.warm((), parts.store.episodes())
+        epoch = parts.lease.epoch or 0
+        checker = Checker(parts.rules.begin(epoch), epoch, self._settings.source, list(self._sources))
+        self._ended = checker.resume(parts.store.episodes(), self._clock.now())
         late = parts.backlog.catch_up()
         if late:
             self._log.warning(
@@ -113,6 +123,8 @@ class Daemon:
         intake = Intake(
             checker, parts.store, parts.spool, parts.alerts, self._clock, over, parts.lease, self._report.counts
         )
+        with suppress(Stopping, Deposed):  # then the next to lead finds the same
+            intake.accept_outcome(self._ended)
         fetchers = [self._fetcher(source, intake, over) for source in self._sources.values()]
         self._report.term = Term(intake, fetchers)
         names = [f"fetch-{fetcher.source.name}" for fetcher in fetchers]
@@ -133,6 +145,16 @@ class Daemon:
     def _fetcher(self, source: Source, intake: Intake, over: Halt) -> Fetcher:
         entries = [entry for entry in self._entries if entry.market == source.name]
         return Fetcher(source, entries, intake, self._clock, over, self._settings.tick_seconds)
+
+    def _tend_rules(self) -> None:
+        self._parts.rules.step(self._report.term.intake if self._report.term else None)
+
+    def _tend_ages(self) -> None:
+        term = self._report.term
+        if term is None:
+            return
+        with suppress(Stopping, Deposed):  # then the term is over, which others see to
+            term.intake.look_at_clock([f.source.name for f in term.fetchers if not f.health.answers])
 
     def _tend_views(self) -> None:
         if self._parts.lease.epoch is not None:

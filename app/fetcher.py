@@ -38,6 +38,8 @@ class Health:
 
     state: SourceState = "starting"
     reason: str = ""
+    answers: bool = False
+    """Whether any call of the last round was answered."""
     symbols: int = 0
     failures: int = 0
     consecutive_failures: int = 0
@@ -94,6 +96,13 @@ class Fetcher:
 
     def _round(self) -> float:
         """One call for each chunk. Returns the seconds for which the source is to be left alone then."""
+        replied_at = self.health.last_reply_at
+        try:
+            return self._try_round()
+        finally:
+            self.health.answers = self.health.last_reply_at != replied_at
+
+    def _try_round(self) -> float:
         try:
             if not self._chunks:
                 self._resolve()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from app import log
-from app.alerts.checker import Checker, Outcome
+from app.alerts.checker import Checker, PastTick
 from app.alerts.file import AlertsFile
-from app.clock import Clock
+from app.alerts.rules import RuleSet
+from app.alerts.states import Outcome
+from app.clock import Clock, SteadyClock
 from app.errors import CannotWrite, DatabaseRefused, DatabaseUnavailable, Deposed, SpoolFull, Stopping
 from app.lease import Lease
 from app.model import Batch, Instrument, Tick
@@ -18,6 +20,7 @@ from app.spool import Spool
 from app.store import Saved, Store
 
 _TRY_AGAIN_SECONDS = 1.0
+_MOST_MEANWHILE = 200_000  # ticks
 
 
 @dataclass(slots=True)
@@ -57,6 +60,10 @@ class Intake:
         self._checker, self._store, self._spool, self._alerts = checker, store, spool, alerts
         self._clock, self._over, self._lease = clock, over, lease
         self._lock = threading.Lock()
+        self._steady = SteadyClock(clock)
+        self._second: datetime | None = None  # at which rules were last held against the clock
+        self._watched: list[str] = []
+        self._meanwhile: list[Tick] | None = None  # what comes in while other rules are got ready
         self.counts = counts or Counts()
         self.blocked: str | None = None
         """Why no batch can be accepted now, and polling waits."""
@@ -68,12 +75,17 @@ class Intake:
         meanwhile, Deposed when another daemon leads since: then the batch is not accepted.
         """
         with self._lock:
-            outcome = self._checker.check(batch)
-            self._keep(batch.ticks, outcome)
-            self._alerts.write(outcome.alerts)
+            outcome = self._checker.check(batch, self._time())
+            self._commit(batch.ticks, outcome)
+            self._remember(batch.ticks)
             self.counts.late += outcome.late
             if outcome.new:
                 self.counts.last_new_tick_at = self._clock.now()
+
+    def accept_outcome(self, outcome: Outcome) -> None:
+        """Commit what no batch caused. Raises as ``accept`` does."""
+        with self._lock:
+            self._commit_outcome(outcome)
 
     def watch(self, market: str, instruments: Sequence[Instrument]) -> None:
         """Write down what is watched on a market from now on, and read its windows back from the database.
@@ -83,12 +95,109 @@ class Intake:
         symbols = [instrument.symbol for instrument in instruments]
         with self._lock:
             self._store.save_instruments(market, instruments, self._checker.epoch)
-            self._checker.warm(self._store.recent_ticks(symbols, self._checker.reach))
+            self._commit_outcome(self._checker.watch_only(market, symbols, self._clock.now()))
+            warm(self._checker, symbols, self._store, self._over)
+            self._watched = list(dict.fromkeys([*self._watched, *symbols]))
+
+    def look_at_clock(self, down: Collection[str]) -> None:
+        """Hold the rules that look at ``age`` against the clock, once in a second; ``down``: markets without answer.
+
+        Raises as ``accept`` does.
+        """
+        with self._lock:
+            second = self._time().replace(microsecond=0)
+            if second == self._second or not self._checker.looks_at_clock:
+                return
+            self._second = second
+            self._commit_outcome(self._checker.check_ages(second, down))
+
+    def change_rules(self, rules: RuleSet, store: Store) -> bool:
+        """Go on with other rules from the next batch on; False: not now, as their windows cannot be read back. Where
+        that takes too long they are left for the next start.
+
+        ``store`` is to read from, so that no batch has to wait for it. Raises DatabaseUnavailable, and as ``accept``.
+        """
+        with self._lock:
+            checker = self._successor(rules, self._checker)
+            if checker.is_warm:
+                self._change(checker)
+                return True
+            if not self._spool.is_empty:
+                return False  # what waits there is not in the database yet
+            symbols = list(self._watched)
+            self._collect([])
+        try:
+            checker = self._successor(rules, None)
+            warm(checker, symbols, store, self._over)
+            with self._lock:
+                if self._meanwhile is None:
+                    return True  # it has said so
+                if symbols != self._watched:
+                    return False
+                checker.warm(_past(self._meanwhile))
+                self._change(checker)
+        finally:
+            with self._lock:
+                self._collect(None)
+        return True
+
+    def _successor(self, rules: RuleSet, before: Checker | None) -> Checker:
+        now = self._checker
+        return Checker(rules, now.epoch, now.market, now.markets, before)
+
+    def _change(self, checker: Checker) -> None:
+        self._commit_outcome(checker.take_over(self._checker, self._clock.now()))
+        self._checker = checker
+
+    @property
+    def rules(self) -> RuleSet:
+        """The rules in effect."""
+        return self._checker.rules
+
+    @property
+    def epoch(self) -> int:
+        """That of the lease to which it belongs."""
+        return self._checker.epoch
 
     @property
     def firing(self) -> int:
         """How many rules fire now, counted over all symbols."""
         return self._checker.firing
+
+    @property
+    def unknown(self) -> int:
+        """How many rules cannot be told now, counted over all symbols."""
+        return self._checker.unknown
+
+    def _collect(self, ticks: list[Tick] | None) -> None:
+        self._meanwhile = ticks
+
+    def _remember(self, ticks: Sequence[Tick]) -> None:
+        """For windows that are being read back meanwhile."""
+        if self._meanwhile is not None:
+            self._meanwhile += ticks
+            if len(self._meanwhile) > _MOST_MEANWHILE:
+                self._meanwhile = None
+                log.get(__name__).error(
+                    "New rules are not taken up: reading back their windows takes too long beside so many ticks."
+                    " They are at the next start.",
+                    action="rules_too_late",
+                )
+
+    def _time(self) -> datetime:
+        now, set_by = self._steady.look()
+        if set_by:
+            self._checker.clock_was_set(set_by)
+            self._second = None
+        return now
+
+    def _commit(self, ticks: Sequence[Tick], outcome: Outcome) -> None:
+        self._keep(ticks, outcome)
+        self._alerts.write(outcome.alerts)
+
+    def _commit_outcome(self, outcome: Outcome) -> None:
+        if outcome.episodes:
+            self._commit((), outcome)
 
     def _keep(self, ticks: Sequence[Tick], outcome: Outcome) -> None:
         """Have it on a disk, be it the database's or ours."""
@@ -128,3 +237,28 @@ class Intake:
             )
             return False
         return True
+
+
+def warm(checker: Checker, symbols: Sequence[str], store: Store, over: threading.Event) -> None:
+    """Have these symbols watched, their windows filled from the database. Raises DatabaseUnavailable, Stopping."""
+    checker.watch(symbols)
+    if checker.fields_ago:
+        checker.warm(_until(over, store.values_before(symbols, checker.reach, checker.fields_ago)))
+    checker.warm(_until(over, store.recent_ticks(symbols, checker.reach)))
+
+
+def _until(over: threading.Event, ticks: Iterable[PastTick]) -> Iterator[PastTick]:
+    for tick in ticks:
+        if over.is_set():
+            raise Stopping("windows were being read back")
+        yield tick
+
+
+def _past(ticks: Iterable[Tick]) -> list[PastTick]:
+    """The first of each time, by symbol and time: what comes again is no observation."""
+    first: dict[tuple[str, datetime], PastTick] = {}
+    for t in ticks:
+        first.setdefault(
+            (t.symbol, t.timestamp), (t.symbol, t.timestamp, t.price, t.volume_24h, t.market_cap, t.fetched_at)
+        )
+    return [tick for _, tick in sorted(first.items())]

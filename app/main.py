@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from functools import partial
 
@@ -10,6 +11,7 @@ from app import channels, log, sources
 from app.alerts.file import AlertsFile
 from app.backlog import Backlog
 from app.calls import CallLedger
+from app.channels.base import Channel
 from app.child import ApiChild
 from app.clock import Clock
 from app.config import Settings
@@ -20,6 +22,9 @@ from app.instance import instance_lock
 from app.lease import Lease, holder_of
 from app.migrations import migrate
 from app.report import Parts, Report
+from app.rulebook import Rulebook
+from app.rules import Rules
+from app.rules_store import RuleStore
 from app.spool import Spool
 from app.store import Store
 from app.tasks import Halt, Tasks
@@ -31,16 +36,21 @@ def run(
     stop: Halt,
     clock: Clock,
     *,
+    reread: threading.Event,
     with_api: bool = True,
     started: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run until ``stop`` is set. ``started`` is called when it has begun to lead, or to stand by.
+    """Run until ``stop`` is set; ``reread`` is set to have the rules file read again.
+
+    ``started`` is called when it has begun to lead, or to stand by.
 
     Raises the foreseen error that kept it from starting, or the error of the task that died.
     """
     tasks = Tasks(stop, clock)
     sources.check(settings)
     with tasks.watched(), ExitStack() as stack:
+        book = Rulebook(settings.rules_file, list(channels.kinds(settings)), settings.source, reread)
+        book.open()
         stack.enter_context(instance_lock(settings.data_dir))
         stack.callback(stop.set)
         # The port first: that it is taken should not show after a minute of other work.
@@ -50,11 +60,22 @@ def run(
         if api is not None:
             # It serves from now on, if only to say what the daemon is waiting for.
             tasks.start("api", partial(api.run, stop))
-        report.parts = _prepare(settings, stop, clock, stack, tasks, report)
+        # Now that it can be asked what is going on: addresses are judged by a process that may be slow.
+        connected = channels.connect(settings, clock, stop=stop)
+        report.parts = _prepare(settings, stop, clock, stack, tasks, report, book, connected)
         Daemon(settings, stop, clock, tasks, report, report.parts, started).run()
 
 
-def _prepare(settings: Settings, stop: Halt, clock: Clock, stack: ExitStack, tasks: Tasks, report: Report) -> Parts:
+def _prepare(
+    settings: Settings,
+    stop: Halt,
+    clock: Clock,
+    stack: ExitStack,
+    tasks: Tasks,
+    report: Report,
+    book: Rulebook,
+    connected: Mapping[str, Channel],
+) -> Parts:
     """What has to stand before anybody leads: alerts.txt, spool, database, schema."""
     alerts = AlertsFile(settings.alerts_file, settings.data_dir / "alerts.sqlite", clock)
     alerts.open()
@@ -73,14 +94,14 @@ def _prepare(settings: Settings, stop: Halt, clock: Clock, stack: ExitStack, tas
         for migration in migrate(owner):
             log.get(__name__).info(f"The schema is now at version {migration.version}.", action="migrated")
     # A connection each: none has to wait for what another is doing.
-    writer, drain, keeper, lease, caller, notifier = (
+    writer, drain, keeper, lease, caller, notifier, ruler = (
         stack.enter_context(closing(Database(dsn, stop, f"cryptomonitor {purpose}", role=APP)))
-        for purpose in ("writer", "spool", "upkeep", "lease", "calls", "channels")
+        for purpose in ("writer", "spool", "upkeep", "lease", "calls", "channels", "rules")
     )
     ledger = CallLedger(caller, settings.data_dir / "calls.sqlite", clock)
     stack.callback(ledger.close)
-    deliveries = channels.build(settings, notifier, clock, stop)
-    names = [delivery.name for delivery in deliveries]
+    deliveries = channels.build(connected, notifier, clock, stop)
+    names = list(connected)
     return Parts(
         alerts=alerts,
         spool=spool,
@@ -89,5 +110,6 @@ def _prepare(settings: Settings, stop: Halt, clock: Clock, stack: ExitStack, tas
         upkeep=Upkeep(keeper, clock),
         lease=Lease(lease, holder_of(settings.data_dir), clock),
         ledger=ledger,
+        rules=Rules(book, RuleStore(ruler), Store(ruler)),
         deliveries=deliveries,
     )

@@ -18,6 +18,7 @@ from app.errors import CannotWrite
 from app.fetcher import Fetcher
 from app.intake import Counts, Intake
 from app.lease import Lease
+from app.rules import Rules
 from app.spool import Spool
 from app.store import Store
 from app.tasks import Tasks
@@ -35,6 +36,7 @@ class Parts:
     upkeep: Upkeep
     lease: Lease
     ledger: CallLedger
+    rules: Rules
     deliveries: Sequence[Delivery]
 
 
@@ -129,7 +131,10 @@ class Report:
             sources={f.source.name: _source(f) for f in self._fetchers},
             ticks=self._ticks(),
             alerts=status.AlertCounts(
+                rules=len(self.term.intake.rules.rules) if self.term else 0,
+                rules_trouble=parts.rules.trouble if parts else None,
                 firing=self._firing,
+                unknown=self.term.intake.unknown if self.term else 0,
                 written=parts.alerts.written if parts else 0,
                 waiting=parts.alerts.waiting if parts else 0,
             ),

@@ -50,9 +50,16 @@ class TickCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertCounts:
-    """Rules that fire now, lines written to alerts.txt since the start of the daemon, and lines that wait for that."""
+    """Rules that fire now, lines written to alerts.txt since the start of the daemon, and lines that wait for that.
 
+    ``unknown``: rules that cannot be told now, counted over all symbols, as those that fire. ``rules``: how many are in
+    effect. ``rules_trouble``: why RULES_FILE as it is now is not among them, a sentence.
+    """
+
+    rules: int
+    rules_trouble: str | None
     firing: int
+    unknown: int
     written: int
     waiting: int
 

@@ -49,7 +49,7 @@ def a_status(now: datetime = NOW, **changes: Any) -> Status:
         tasks={"fetch-coingecko": "running", "upkeep": "ended"},
         sources={"coingecko": SOURCE},
         ticks=TickCounts(stored=300, duplicates=40, late=2, refused=1),
-        alerts=AlertCounts(firing=1, written=7, waiting=0),
+        alerts=AlertCounts(rules=2, rules_trouble=None, firing=1, unknown=0, written=7, waiting=0),
         views=ViewStatus(refreshed_at=now - timedelta(seconds=30), refresh_seconds=0.25),
         spool=SpoolStatus(batches=0, bytes=0, oldest_at=None, damaged=0, polling_stopped=None),
         lease=LeaseStatus(epoch=3, leader="host:/data (1a2b3c4d)"),

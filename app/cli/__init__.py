@@ -14,7 +14,10 @@ import click
 from app import __version__, log
 from app.errors import CryptoMonitorError
 
-COMMANDS = ("run", "serve", "simulate", "demo", "migrate", "doctor", "psql")
+COMMANDS = (
+    *("run", "serve", "simulate", "demo", "migrate", "doctor", "psql"),
+    *("rules", "backtest", "alerts", "channels", "silences"),
+)
 
 
 class _Lazy(click.Group):

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import click
 
-from app import config, embedded, log, migrations, sources, status
+from app import channels, config, embedded, log, migrations, sources, status
+from app.alerts import rules_file
 from app.clock import SystemClock
 from app.config import Settings
 from app.db import connect, execute, translated
@@ -64,6 +65,19 @@ def _files(settings: Settings) -> str:
     elif not os.access(settings.alerts_file, os.W_OK):
         raise CannotWrite(f"ALERTS_FILE={settings.alerts_file}: is not yours to write; change its owner or its mode")
     return f"{settings.data_dir} and {settings.alerts_file} can be written"
+
+
+def _rules(settings: Settings) -> str:
+    names = list(channels.kinds(settings))
+    rules = rules_file.load(settings.rules_file, channels=names, default_market=settings.source).rules
+    return f"{len(rules)} in {settings.rules_file}"
+
+
+def _channels(settings: Settings) -> str:
+    connected = channels.connect(settings, SystemClock())
+    if not connected:
+        return "none but alerts.txt"
+    return f"{', '.join(connected)}; `python -m app channels test` sends to them"
 
 
 def _can_write(key: str, folder: Path) -> None:
@@ -151,6 +165,8 @@ class _NoLedger:
 
 CHECKS: dict[str, Callable[[Settings], str]] = {
     "files": _files,
+    "rules": _rules,
+    "channels": _channels,
     "database": _database,
     "provider": _provider,
     "clock": _clock,

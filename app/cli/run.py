@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
@@ -35,13 +36,21 @@ def start(
     settings: Settings, *, with_api: bool, quiet: bool, psql: str = "make psql", cautions: Sequence[str] = ()
 ) -> None:
     """Run the daemon in the foreground until a signal ends it. ``psql`` is how to reach its database."""
-    stop = stop_on_signals()
+    stop, reread = stop_on_signals(), Halt()
+    reread_on_hangup(stop, reread)
     log.configure(settings.log_level, settings.log_format, file=log_file(settings) if quiet else None)
     if cautions:
         log.get(__name__).warning(" ".join(f"{caution}." for caution in cautions), action="secret_exposed")
     # Where nobody answered, and then we were asked to stop, that is no failure.
     with suppress(Stopping):
-        run(settings, stop, SystemClock(), with_api=with_api, started=lambda: announce(settings, with_api, quiet, psql))
+        run(
+            settings,
+            stop,
+            SystemClock(),
+            reread=reread,
+            with_api=with_api,
+            started=lambda: announce(settings, with_api, quiet, psql),
+        )
 
 
 def stop_on_signals() -> Halt:
@@ -51,6 +60,25 @@ def stop_on_signals() -> Halt:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda *_: stop.set())
     return stop
+
+
+def reread_on_hangup(stop: Halt, reread: Halt) -> None:
+    """Have SIGHUP set ``reread``, unless it says that our terminal was closed: then it is a wish to stop."""
+    had_terminal = _has_terminal()
+
+    def hear(*_: object) -> None:
+        (stop if had_terminal and not _has_terminal() else reread).set()
+
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, hear)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def log_file(settings: Settings) -> Path:

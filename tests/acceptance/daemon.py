@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
+SHIPPED_FILE = REPOSITORY / "app" / "alerts" / "shipped.toml"
 
 
 def environment(folder: Path, **settings: object) -> dict[str, str]:
     """An environment with nothing in it but these settings, everything kept in the folder."""
     base = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR", "LANG") if key in os.environ}
-    ours = {"DATA_DIR": folder / "data", "ALERTS_FILE": folder / "alerts" / "alerts.txt", **settings}
+    ours: dict[str, object] = {"DATA_DIR": folder / "data", "ALERTS_FILE": folder / "alerts" / "alerts.txt"}
+    ours |= {"RULES_FILE": SHIPPED_FILE, **settings}
     return {**base, "PYTHONPATH": str(REPOSITORY), **{key: str(value) for key, value in ours.items()}}
 
 
@@ -45,7 +47,7 @@ def stop(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[
     """Send the signal; the exit code, and the seconds it took."""
     began = time.monotonic()
     process.send_signal(number)
-    code = process.wait(20)
+    code = process.wait(60)
     return code, time.monotonic() - began
 
 

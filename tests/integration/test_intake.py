@@ -16,18 +16,19 @@ import pytest
 
 from app.alerts.checker import Checker
 from app.alerts.file import AlertsFile
-from app.alerts.rules import DEFAULT_RULES
+from app.alerts.rules import RuleSet
 from app.backlog import Backlog
 from app.clock import SystemClock
 from app.db import Database
 from app.errors import CannotWrite, DatabaseUnavailable, Deposed, SpoolFull, Stopping
 from app.intake import Intake
 from app.lease import Lease
-from app.model import Batch, Instrument, Tick
+from app.model import Batch, Instrument, State, Tick
 from app.spool import Spool
 from app.store import Store
 from tests.clock import FakeClock
 from tests.conftest import Logged
+from tests.rules import rule, rules, shipped
 
 START = datetime(2021, 4, 18, 12, tzinfo=UTC)
 BTC = Instrument("BTC", "USD", "coingecko", "BTC", "bitcoin", "Bitcoin")
@@ -64,10 +65,11 @@ class Desk:
         assert self.lease.take()
         self.intake = self.term()
 
-    def term(self) -> Intake:
-        checker = Checker(DEFAULT_RULES, self.lease.epoch or 0)
-        checker.warm((), self.store.episodes())
+    def term(self, rules: RuleSet | None = None) -> Intake:
+        checker = Checker(rules or shipped(), self.lease.epoch or 0, "coingecko")
+        ended = checker.resume(self.store.episodes(), self.clock.now())
         intake = Intake(checker, self.store, self.spool, self.alerts, self.clock, self.stop, self.lease)
+        intake.accept_outcome(ended)
         intake.watch("coingecko", [BTC])
         return intake
 
@@ -322,6 +324,7 @@ def test_a_new_term_goes_on_where_the_last_one_ended(desk: Desk) -> None:
     assert desk.lines() == ["FIRING", "RESOLVED"]
 
 
+@pytest.mark.one_server
 def test_a_frozen_server_holds_a_batch_up_for_two_seconds_and_no_more(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -340,3 +343,202 @@ def test_a_frozen_server_holds_a_batch_up_for_two_seconds_and_no_more(
         cursor.execute("LOCK TABLE ticker_data")
         desk.take("100")
         assert desk.spool.waiting == 1
+
+
+HIGH = rule("price > 105")
+
+
+def test_other_rules_hold_from_the_next_batch_on_with_windows_as_if_they_always_had(desk: Desk) -> None:
+    desk.take(*CALM)
+    with_mean = rule("price > 1.01 * avg(price, 5m)", "over")
+    assert desk.intake.change_rules(with_mean, Store(desk.drain))
+    desk.take("102")
+    assert [line.split()[1:4] for line in desk.path.read_text().splitlines()] == [["FIRING", "BTC", "over"]]
+
+
+def test_a_rule_that_is_as_before_goes_on_where_it_was(desk: Desk) -> None:
+    desk.intake = desk.term(HIGH)
+    desk.take("110")
+    both = RuleSet((*rule("price > 105", repeat="0s", severity="critical").rules, *rule("price > 1", "any").rules))
+    assert desk.intake.change_rules(both, Store(desk.drain))
+    assert desk.intake.firing == 1
+    desk.take("100")
+    assert desk.lines() == ["FIRING", "RESOLVED", "FIRING"]
+    [[first], [second]] = desk.rows("SELECT DISTINCT id FROM alerts WHERE rule = 'high' OR rule = 'any' ORDER BY 1")
+    assert first != second
+
+
+@pytest.mark.parametrize(("after", "reason"), [(RuleSet(), "removed"), (rule("price > 106"), "changed")])
+def test_a_rule_that_is_taken_away_or_changed_while_firing_resolves_and_says_why(
+    desk: Desk, after: RuleSet, reason: str
+) -> None:
+    desk.intake = desk.term(HIGH)
+    desk.take("110")
+    assert desk.intake.change_rules(after, Store(desk.drain))
+    [fired, resolved] = desk.path.read_text().splitlines()
+    assert resolved.split()[1:5] == ["RESOLVED", "BTC", "high", f"reason={reason}"]
+    assert resolved.split()[-1] == fired.split()[-1]
+    assert [episode.state for episode in desk.store.episodes().values()] == [State.INACTIVE]
+    desk.take("110")
+    assert desk.lines() == ["FIRING", "RESOLVED"] + ["FIRING"] * (reason == "changed")
+
+
+def test_a_rule_that_went_while_nobody_ran_resolves_at_the_start(desk: Desk) -> None:
+    desk.intake = desk.term(HIGH)
+    desk.take("110")
+    desk.intake = desk.term(RuleSet())
+    assert desk.lines() == ["FIRING", "RESOLVED"]
+    desk.intake = desk.term(RuleSet())
+    assert desk.lines() == ["FIRING", "RESOLVED"]
+
+
+def test_while_the_database_is_away_the_rules_stay_and_ticks_go_on(desk: Desk) -> None:
+    desk.take(*CALM)
+    desk.away(True)
+    far = rule("price > 105 and count(price, 1m) >= 0")
+    with pytest.raises(DatabaseUnavailable):
+        desk.intake.change_rules(far, Store(desk.drain))
+    desk.take("110")
+    assert not desk.intake.change_rules(far, Store(desk.drain)), "what is in the spool is not in the windows"
+    assert desk.lines() == ["FIRING"]
+    desk.away(False)
+    desk.backlog.step(desk.stop)
+    assert desk.intake.change_rules(far, Store(desk.drain))
+    desk.take("110")
+    assert desk.lines() == ["FIRING", "RESOLVED", "FIRING"]
+
+
+def test_what_comes_in_while_windows_are_read_back_is_in_them(desk: Desk) -> None:
+    desk.intake = desk.term(RuleSet())
+    desk.take(*["100"] * 3)
+
+    class Slow(Store):
+        def recent_ticks(self, *args: Any, **kwargs: Any) -> Any:
+            found = list(super().recent_ticks(*args, **kwargs))
+            desk.take("200")
+            return iter(found)
+
+    assert desk.intake.change_rules(rule("avg(price, 4m) == 125", "mean"), Slow(desk.drain))
+    desk.take("100")
+    assert desk.lines() == ["FIRING"]
+
+
+def test_ticks_that_come_again_meanwhile_count_once(desk: Desk) -> None:
+    desk.intake = desk.term(RuleSet())
+    desk.take(*["100"] * 3)
+
+    class Slow(Store):
+        def recent_ticks(self, *args: Any, **kwargs: Any) -> Any:
+            found = list(super().recent_ticks(*args, **kwargs))
+            again = desk.batch("200")
+            for _ in range(5):
+                desk.intake.accept(again)
+            return iter(found)
+
+    assert desk.intake.change_rules(rule("count(price, 4m) == 4 and avg(price, 4m) == 125", "mean"), Slow(desk.drain))
+    desk.take("100")
+    assert desk.lines() == ["FIRING"]
+
+
+def test_rules_with_the_same_windows_change_also_while_the_database_is_away(desk: Desk) -> None:
+    desk.take(*CALM)
+    desk.away(True)
+    closer = rule("abs(price / avg(price, 5m) - 1) > 1% or volume > 2 * avg(volume, 5m)", "closer")
+    assert desk.intake.change_rules(closer, Store(desk.drain))
+    desk.take("101.5")
+    assert [line.split()[3] for line in desk.path.read_text().splitlines()] == ["closer"]
+
+
+def test_too_many_ticks_meanwhile_leave_the_rules_for_the_next_start(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    monkeypatch.setattr("app.intake._MOST_MEANWHILE", 2)
+    desk.take(*CALM)
+
+    class Slow(Store):
+        def recent_ticks(self, *args: Any, **kwargs: Any) -> Any:
+            desk.take(*CALM)
+            return super().recent_ticks(*args, **kwargs)
+
+    before = desk.intake.rules
+    assert desk.intake.change_rules(rule("price > avg(price, 1h)"), Slow(desk.drain))
+    assert desk.intake.rules == before
+    assert "at the next start" in logged.read_new()
+
+
+def test_what_is_watched_no_more_ends_its_alerts(desk: Desk) -> None:
+    desk.intake = desk.term(HIGH)
+    desk.take("110")
+    desk.intake.watch("coingecko", [replace(BTC, base="ETH", symbol="ETH", provider_id="ethereum")])
+    [_, resolved] = desk.path.read_text().splitlines()
+    assert resolved.split()[1:5] == ["RESOLVED", "BTC", "high", "reason=unwatched"]
+    assert desk.intake.firing == 0
+
+
+def test_a_rule_that_no_longer_goes_by_the_clock_has_its_states_stored(desk: Desk) -> None:
+    desk.intake = desk.term(rule("age > 1m", "odd"))
+    desk.take("100")
+    for _ in range(62):
+        desk.clock.advance(1)
+        desk.intake.look_at_clock([])
+    desk.intake = desk.term(rule("price > 105", "odd"))  # its ticks are years older than the clock
+    desk.take("110")
+    assert desk.lines() == ["FIRING", "RESOLVED", "FIRING"]
+    desk.intake = desk.term(rule("price > 105", "odd"))
+    desk.take("100")
+    assert desk.lines() == ["FIRING", "RESOLVED", "FIRING", "RESOLVED"]
+
+
+def test_a_state_of_an_older_version_belongs_to_the_rule_as_it_is(desk: Desk) -> None:
+    desk.intake = desk.term(HIGH)
+    desk.take("110")
+    desk.writer.run(lambda cursor: cursor.execute("UPDATE alert_states SET digest = ''"))
+    desk.intake = desk.term(HIGH)
+    desk.intake = desk.term(rule("price > 106"))
+    assert [line.split()[4] for line in desk.path.read_text().splitlines()[1:]] == ["reason=changed"]
+
+
+def test_silence_is_found_by_the_clock_once_a_second_and_survives_a_restart(desk: Desk) -> None:
+    silent = rule("age > 2m", "no-data")
+    desk.intake = desk.term(silent)
+    desk.take("100")
+    for _ in range(122):
+        desk.clock.advance(1)
+        desk.intake.look_at_clock([])
+        desk.intake.look_at_clock([])
+    assert desk.lines() == ["FIRING"]
+    desk.intake = desk.term(silent)
+    desk.clock.advance(1)
+    desk.intake.look_at_clock([])
+    assert desk.lines() == ["FIRING"]
+    desk.take("100")
+    desk.clock.advance(1)
+    desk.intake.look_at_clock([])
+    assert desk.lines() == ["FIRING", "RESOLVED"]
+
+
+def test_a_clock_that_leaps_finds_no_silence(desk: Desk) -> None:
+    desk.intake = desk.term(rule("age > 2m", "no-data"))
+    desk.take("100")
+    desk.clock.advance(1)
+    desk.intake.look_at_clock([])
+    for leap in (7200, -3600, 86_400):
+        desk.clock.jump(leap)
+        desk.clock.advance(1)
+        desk.intake.look_at_clock([])
+    assert desk.rows("SELECT count(*) FROM alerts") == [(0,)]
+
+
+def test_alerts_go_to_the_channels_of_their_rule(desk: Desk) -> None:
+    desk.intake = desk.term(
+        rules(
+            {"name": "own", "when": "price > 105", "channels": ["a"]},
+            {"name": "severe", "when": "price > 105", "severity": "critical"},
+            {"name": "plain", "when": "price > 105"},
+            critical=("b",),
+        )
+    )
+    desk.store._channels = ("a", "b")
+    desk.take("110")
+    found = desk.rows("SELECT rule, channel FROM outbox JOIN alerts USING (id, state) ORDER BY 1, 2")
+    assert found == [("own", "a"), ("plain", "a"), ("plain", "b"), ("severe", "b")]
