@@ -26,6 +26,7 @@ _INSIDE = "it leads into a private or reserved network; if it is meant, name its
 _NOT_ENCRYPTED = "json:// is not encrypted: use jsons://, or name its host in NOTIFY_ALLOW"
 
 _WEB = {"json": "http", "jsons": "https"}
+_SCHEME = re.compile(r"([a-z][a-z0-9]*)://.", re.IGNORECASE)
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _GLOBAL_IPV6 = ipaddress.ip_network("2000::/3")
@@ -68,11 +69,24 @@ class Webhook:
 
 
 @dataclass(frozen=True, slots=True)
+class Service:
+    """A receiver that apprise knows: ``slack://...``. Whether its address is a good one, app.sender says."""
+
+    scheme: str
+    url: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Allowed:
     """Receivers that may be inside: by the host that an address names, or by the network they are found in."""
 
     hosts: frozenset[str] = frozenset()
     networks: tuple[_Network, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """As NOTIFY_ALLOW would write it."""
+        return " ".join([*sorted(self.hosts), *map(str, self.networks)])
 
     def covers(self, host: str, address: str) -> bool:
         """Whether this host, found at this address, is allowed."""
@@ -88,8 +102,11 @@ class Allowed:
             return _INSIDE
         return _NOT_ENCRYPTED if foreign and not encrypted else None
 
-    def refusal_unseen(self, webhook: Webhook) -> str | None:
-        """The refusal that is certain before a name is looked up."""
+    def refusal_unseen(self, receiver: Webhook | Service) -> str | None:
+        """The refusal that is certain before a name is looked up, and before a service is known."""
+        if isinstance(receiver, Service):
+            return None
+        webhook = receiver
         try:
             address = str(_ip(webhook.host))
         except ValueError:
@@ -98,9 +115,9 @@ class Allowed:
         return self.refusal(webhook.host, [address], encrypted=webhook.is_encrypted)
 
 
-def parse_channels(text: str) -> dict[str, Webhook]:
+def parse_channels(text: str) -> dict[str, Webhook | Service]:
     """The channels of NOTIFY_URLS by name, in the order written. Raises ConfigurationError, which shows no address."""
-    channels: dict[str, Webhook] = {}
+    channels: dict[str, Webhook | Service] = {}
     for number, entry in enumerate(filter(None, _ENTRIES.split(text.strip(" \t\r\n,"))), start=1):
         name, equals, url = entry.partition("=")
         if not equals or not _NAME.fullmatch(name):
@@ -110,7 +127,7 @@ def parse_channels(text: str) -> dict[str, Webhook]:
         if name in channels:
             raise ConfigurationError(f"NOTIFY_URLS: {name} stands there twice")
         try:
-            channels[name] = _webhook(url)
+            channels[name] = _receiver(url)
         except ValueError as error:
             # Not from it: its own cause may quote the address.
             raise ConfigurationError(f"NOTIFY_URLS: {name}: {error}") from None
@@ -133,13 +150,20 @@ def parse_allowed(text: str) -> Allowed:
     return Allowed(frozenset(hosts), tuple(networks))
 
 
-def _webhook(text: str) -> Webhook:
-    """Apprise's json://[user:password@]host[:port]/path[?+Header=value&-parameter=value]. Raises ValueError."""
+def _receiver(text: str) -> Webhook | Service:
+    """What an address leads to. Raises ValueError."""
     if not re.fullmatch(r"[!-~]+", text) or set(text) & set('\\"<>^`{|}'):
         raise ValueError("has characters that no address has; write them as %20 and so on")
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        raise ValueError("should be an address, like jsons://host/path or slack://..., as docs/channels.md has them")
+    kind = scheme[1].lower()
+    return _webhook(text) if kind in _WEB else Service(kind, text)
+
+
+def _webhook(text: str) -> Webhook:
+    """Apprise's json://[user:password@]host[:port]/path[?+Header=value&-parameter=value]. Raises ValueError."""
     parts = _split(text)
-    if parts.scheme not in _WEB:
-        raise ValueError("should be json://host/path (http) or jsons://host/path (https); no other kind is there yet")
     host, port = parts.hostname or "", parts.port
     if not _is_host(host) or port == 0 or parts.fragment:
         raise ValueError("should be jsons://host:port/path, the host a name or an address in its usual form")

@@ -74,13 +74,13 @@ class Outbound:
                 return Answer(response.status_code, response.headers.get("Retry-After"))
         # Every exception of requests is an OSError; a few of urllib3 slip through it. ValueError: no address at all.
         except (OSError, urllib3.exceptions.HTTPError, ValueError) as error:
-            raise _told(error) from None
+            raise told(error) from None
         finally:
             # The body was not read, and there is nothing to wait for: it may be endless.
             self._session.close()
 
 
-class _Blocked(OSError):
+class Blocked(OSError):
     """The text says why."""
 
 
@@ -105,16 +105,16 @@ def _session(allowed: Allowed) -> requests.Session:
 def _guard(allowed: Allowed, *, encrypted: bool) -> Guard:
     def guard(host: str, addresses: Sequence[str]) -> None:
         if refusal := allowed.refusal(host, addresses, encrypted=encrypted):
-            raise _Blocked(refusal)
+            raise Blocked(refusal)
 
     return guard
 
 
-def _told(error: BaseException) -> ChannelRefused | ChannelUnavailable:
+def told(error: BaseException) -> ChannelRefused | ChannelUnavailable:
     """What happened, in words of our own: those of the libraries repeat addresses."""
     causes = list(_causes(error))
     for cause in causes:
-        if isinstance(cause, _Blocked):
+        if isinstance(cause, Blocked):
             return ChannelRefused(str(cause))
         if isinstance(cause, ssl.SSLCertVerificationError):
             reason = "it is for another name" if cause.verify_code in _OTHER_NAME else cause.verify_message

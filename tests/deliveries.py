@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 
-from app.alerts.checker import Outcome
+from app.alerts.states import Outcome
 from app.channels.delivery import USUAL, Delivery, Timing
 from app.channels.outbox import Outbox
 from app.channels.webhook import WebhookChannel

@@ -22,7 +22,7 @@ class Channel(Protocol):
     most: int
 
     def send(self, message: Message) -> None:
-        """Return when the receiver has taken it, within about 10 s.
+        """Return when the receiver has taken it, within about 10 s, 26 s where a process has to start for it.
 
         Raises ChannelUnavailable where that is not sure, ChannelRefused where a person has to change something,
         MessageRefused where it is this message that the receiver will not have. No text shows address or password.

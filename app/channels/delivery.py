@@ -16,6 +16,7 @@ from app import log
 from app.breaker import jittered
 from app.channels.base import Channel, Message
 from app.channels.outbox import Failure, InHand, Outbox
+from app.channels.service import LONGEST_SECONDS
 from app.clock import Clock
 from app.errors import ChannelRefused, ChannelUnavailable, CryptoMonitorError, MessageRefused, Stopping
 
@@ -32,8 +33,10 @@ class Timing:
     """A receiver that asks for more is asked again all the same."""
     give_up: float = 86_400.0
     """Of trying in vain, until an alert is dead."""
-    claim: float = 20.0
-    """For which a channel belongs to who sends to it: longer than any message takes."""
+    claim: float = 30.0
+    """For which a channel belongs to who sends to it."""
+    message: float = LONGEST_SECONDS
+    """That a message takes, at most: none is begun when less is left of the claim."""
 
     def scaled(self, factor: float) -> Timing:
         """The same so many times as fast; but a message still takes as long as it does."""
@@ -107,7 +110,7 @@ class Delivery:
         health.queued, health.dead, health.last_delivered_at = counts.queued, counts.dead, counts.delivered_at
         self._tell(counts.trouble)
         # Who was frozen since may find, next time, that another one has taken over.
-        if in_hand is not None and self._clock.monotonic() - began < self._timing.claim / 2:
+        if in_hand is not None and self._clock.monotonic() - began < self._timing.claim - self._timing.message:
             self._send(in_hand)
         return in_hand is not None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ from app.errors import Stopping
 from app.model import Alert, State
 
 T = TypeVar("T")
+
+_GIVE_UP_SECONDS = 86_400.0
+_GIVE_UP_EVERY = 3600.0  # seconds from one look at what waits for names that there are not to the next
+_NOT_NAMED = "NOTIFY_URLS does not name this channel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,7 @@ class Outbox:
         self._database, self._names, self._stop = database, list(names), stop
         self._lock = threading.Lock()
         self._registered = False
+        self._gave_up_at = 0.0
         self._worker = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
     def look(self, channel: str, most: int, seconds: float) -> tuple[Counts, InHand | None]:
@@ -133,19 +139,29 @@ class Outbox:
         with self._lock:
             if before_stop and self._stop.is_set():
                 raise Stopping("nothing new is begun")
-            if not self._registered:
-                self._database.run(self._register)
-                self._registered = True
+            self.register()
             return self._database.run(work)
 
-    def _register(self, cursor: pg.cursor) -> None:
+    def register(self) -> None:
+        """Make our channels known, once, and give up what has waited for a day for others, each hour."""
+        if not self._registered or time.monotonic() - self._gave_up_at >= _GIVE_UP_EVERY:
+            dead, waiting = self._database.run(self._register)
+            for channel, count in dead:
+                _say_of_other(
+                    channel, f"{count} alerts for it are given up after a day: `alerts replay-dead {channel}`"
+                )
+            for channel, count in waiting if not self._registered else ():
+                _say_of_other(channel, f"{count} alerts wait for it, for a day at most")
+            self._registered, self._gave_up_at = True, time.monotonic()
+
+    def _register(self, cursor: pg.cursor) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+        """For channels of other names: how many alerts are dead from now on, and how many still wait."""
+        others = {"names": self._names, "seconds": _GIVE_UP_SECONDS, "error": _NOT_NAMED}
         execute(cursor, "register_channels", names=self._names)
-        for channel, waiting in execute(cursor, "waiting_for_others", names=self._names):
-            log.get(__name__).warning(
-                f"{waiting} alerts wait for the channel {channel}, which is not in NOTIFY_URLS any more.",
-                action="channel_unknown",
-                channel=channel,
-            )
+        dead = execute(cursor, "give_up_for_others", **others)
+        for channel, _ in dead:
+            execute(cursor, "open_message", channel=channel)
+        return dead, execute(cursor, "waiting_for_others", names=self._names)
 
     def _claim(self, cursor: pg.cursor, channel: str, most: int, seconds: float) -> InHand | None:
         claimed = execute(cursor, "claim_channel", channel=channel, worker=self._worker, seconds=seconds)
@@ -164,6 +180,12 @@ class Outbox:
         return in_hand
 
 
+def _say_of_other(channel: str, what: str) -> None:
+    log.get(__name__).warning(
+        f"The channel {channel} is not in NOTIFY_URLS any more; {what}.", action="channel_unknown", channel=channel
+    )
+
+
 def _key(rows: Sequence[tuple[Any, ...]]) -> str:
     """Of a single alert ``<id>.<state>``; of several the first one's, and how many more."""
     id_, state = rows[0][4:6]
@@ -172,8 +194,8 @@ def _key(rows: Sequence[tuple[Any, ...]]) -> str:
 
 def _in_hand(key: str, rows: Sequence[tuple[Any, ...]], failures: int) -> InHand:
     alerts = tuple(
-        Alert(id_, State(state), timestamp, symbol, rule, tuple(terms.items()))
-        for _, _, _, _, id_, state, timestamp, symbol, rule, terms in rows
+        Alert(id_, State(state), timestamp, symbol, rule, tuple(terms.items()), severity)
+        for _, _, _, _, id_, state, timestamp, symbol, rule, terms, severity in rows
     )
     _, numbers, tries, refused, *_ = zip(*rows, strict=True)
     return InHand(Message(key, alerts), numbers, max(tries), any(refused), failures)

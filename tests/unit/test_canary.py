@@ -58,7 +58,6 @@ WRONG: list[dict[str, str]] = [
     {"DATABASE_URL": f"host=localhost password='{CANARY}"},
     {"DATABASE_URL": f"password {CANARY}"},
     {"NOTIFY_URLS": f"jsons://me:{CANARY}@example.com/{CANARY}"},
-    {"NOTIFY_URLS": f"hook=slack://{CANARY}"},
     {"NOTIFY_URLS": f"hook=json://me:{CANARY}@example.com/{CANARY}"},
     {"NOTIFY_URLS": f"hook=jsons://me:{CANARY}@10.0.0.1/{CANARY}"},
     {"NOTIFY_URLS": f"hook=jsons://me:{CANARY}@[::1/{CANARY}"},

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
-from app.channels.delivery import USUAL
+from app.channels.base import Message
+from app.channels.delivery import USUAL, Delivery
+from app.channels.outbox import Counts, InHand, Outbox
+from app.channels.sending import ANSWER_SECONDS, START_SECONDS
 from app.outbound import DEADLINE_SECONDS
+from tests.clock import FakeClock
 
 
 @pytest.mark.parametrize(
@@ -24,4 +30,29 @@ def test_an_hour_can_be_made_short_but_a_message_takes_as_long_as_it_does() -> N
 
 
 def test_a_claim_is_longer_than_a_message_takes() -> None:
-    assert USUAL.claim / 2 >= DEADLINE_SECONDS
+    assert USUAL.message >= max(DEADLINE_SECONDS, START_SECONDS + ANSWER_SECONDS + ANSWER_SECONDS)
+    assert USUAL.claim >= USUAL.message + 3
+
+
+@pytest.mark.parametrize(("look_seconds", "sent"), [(3.5, 1), (4.5, 0)])
+def test_no_message_is_begun_that_its_claim_may_not_outlast(look_seconds: float, sent: int) -> None:
+    clock = FakeClock()
+    messages: list[Message] = []
+
+    class Slow(Outbox):
+        def __init__(self) -> None: ...
+
+        def look(self, channel: str, most: int, seconds: float) -> tuple[Counts, InHand | None]:
+            clock.advance(look_seconds)
+            return Counts(1, 0, None, None), InHand(Message("key", ()), (1,), 0, False, 0)
+
+        def delivered(self, channel: str, sent: InHand) -> None: ...
+
+    class Taking:
+        most = 1
+
+        def send(self, message: Message) -> None:
+            messages.append(message)
+
+    Delivery("ops", Taking(), Slow(), clock, threading.Event()).step()
+    assert len(messages) == sent
