@@ -1,0 +1,1 @@
+"""What was stored, looked at again: backtests of rules over recorded ticks."""

@@ -1,0 +1,167 @@
+"""From the provider's last byte to the line in alerts.txt: three coins, the daemon with its own PostgreSQL.
+
+The provider stamps the moment before it sends a whole reply in one go; another process looks at alerts.txt every fifth
+of a millisecond, and stamps what it sees. Both read the machine's one monotonic clock. What scheduling costs either is
+part of the result.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from tests.acceptance.daemon import running, stop, wait_until
+from tests.provider import Provider, reply, serving
+
+COINS = ("bitcoin", "ethereum", "zcash")
+_TICK_SECONDS = 0.1
+_WARM_UP, _POLLS = 30, 480  # two of three polls alert, about each coin
+_STEP = timedelta(seconds=30)  # of tick time: ten ticks a window
+_LOOK_SECONDS = 0.0002
+_LIMIT = 0.020
+
+RULE = """
+[[rule]]
+name = "price-2pct-5m"
+when = "abs(price / avg(price, 5m) - 1) > 2%"
+"""
+
+
+@dataclass
+class Market:
+    """Every third reply has prices 4 % up; ``sent`` has the moment of each, by the time it gives its ticks."""
+
+    began: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0) - 1000 * _STEP)
+    sent: dict[str, int] = field(default_factory=dict)
+    polls: int = 0
+
+    def answer(self, connection: socket.socket, closing: threading.Event) -> None:
+        """Answer /simple/price; anything else that is asked for has nothing in it."""
+        if not self.provider.asked[-1].path.endswith("/simple/price"):
+            reply([])(connection, closing)
+            return
+        self.polls = min(self.polls + 1, _WARM_UP + _POLLS)  # then the same again, which is nothing new
+        time_ = self.began + self.polls * _STEP
+        price = 104 if self.polls > _WARM_UP and self.polls % 3 == 0 else 100
+        coin = {"usd": price, "usd_24h_vol": 1e9, "last_updated_at": int(time_.timestamp())}
+        content = json.dumps(dict.fromkeys(COINS, coin)).encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+        self.sent.setdefault(f"{time_:%Y-%m-%dT%H:%M:%S.000Z}", time.monotonic_ns())
+        connection.sendall(head.encode() + content)
+
+    provider: Provider = field(init=False)
+
+
+def main() -> None:
+    """Print the latency as a share of its limit."""
+    market = Market()
+    with tempfile.TemporaryDirectory() as name, serving(market.answer) as market.provider:
+        folder = Path(name)
+        (folder / "rules.toml").write_text(RULE)
+        (folder / "alerts").mkdir()
+        with (
+            _Watcher(folder / "alerts" / "alerts.txt") as watcher,
+            running(
+                folder,
+                "run",
+                "--no-api",
+                COINGECKO_BASE_URL=f"{market.provider.root}/api/v3",
+                TICK_SECONDS=_TICK_SECONDS,
+                RULES_FILE=folder / "rules.toml",
+            ) as daemon,
+        ):
+            load = os.getloadavg()[0]
+            wait_until(lambda: market.polls == _WARM_UP + _POLLS, daemon, 300, folder)
+            stop(daemon)
+            seen, gaps = watcher.result()
+        syncs = sorted(_sync_seconds(folder / "probe", 300))
+    took = sorted((at - market.sent[line.split()[0]]) / 1e9 for at, line in seen)
+    assert took, "nothing alerted"
+    gaps = sorted(gap / 1e9 for gap in gaps)
+    print(f"latency: {len(took)} lines, a poll every {_TICK_SECONDS} s, Python {sys.version.split()[0]}")
+    print(f"  last byte to line  median {_ms(took, 0.5)}   p99 {_ms(took, 0.99)}   at most {_ms(took, 1)}")
+    print(f"  p99 is {_share(took, 0.99) / _LIMIT:5.2f} of the limit of {1000 * _LIMIT:.0f} ms")
+    print(f"  an fsync of this disk takes {_ms(syncs, 0.5)} (p99 {_ms(syncs, 0.99)})")
+    print(f"  looked every {_ms(gaps, 0.5)} (p99 {_ms(gaps, 0.99)}); load {load:.1f} to {os.getloadavg()[0]:.1f}")
+
+
+def _sync_seconds(file: Path, times: int) -> Iterator[float]:
+    """What the disk alone takes to have a line."""
+    with file.open("ab", buffering=0) as probe:
+        for _ in range(times):
+            probe.write(b"x" * 150)
+            began = time.perf_counter()
+            os.fsync(probe.fileno())
+            yield time.perf_counter() - began
+            time.sleep(0.01)
+
+
+def _share(values: list[float], share: float) -> float:
+    """The value that so large a share of the (sorted) values does not exceed."""
+    return values[min(len(values) - 1, int(share * len(values)))]
+
+
+def _ms(values: list[float], share: float) -> str:
+    return f"{1000 * _share(values, share):.2f} ms"
+
+
+class _Watcher:
+    """A process that sees lines as they come into being."""
+
+    def __init__(self, path: Path) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._here, there = context.Pipe()
+        self._process = context.Process(target=_watch, args=(path, there))
+
+    def __enter__(self) -> _Watcher:
+        self._process.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._here.close()
+        self._process.join()
+
+    def result(self) -> tuple[list[tuple[int, str]], list[int]]:
+        """(when it was seen, the line) of each, and the nanoseconds from one look to the next."""
+        self._here.send(None)
+        seen, gaps = self._here.recv()
+        return seen, gaps
+
+
+def _watch(path: Path, parent: Connection) -> None:
+    while not path.exists():
+        if parent.poll(0.01):  # the daemon never got so far
+            return
+    seen: list[tuple[int, str]] = []
+    gaps: list[int] = []
+    rest = b""
+    with path.open("rb", buffering=0) as file:
+        before = time.monotonic_ns()
+        while not parent.poll(0):
+            data = file.read(65536)
+            now = time.monotonic_ns()
+            *lines, rest = (rest + data).split(b"\n") if data else (rest,)
+            seen += [(now, line.decode()) for line in lines]
+            gaps.append(now - before)
+            before = now
+            time.sleep(_LOOK_SECONDS)
+    try:
+        parent.recv()
+    except EOFError:
+        return
+    parent.send((seen, gaps))
+
+
+if __name__ == "__main__":
+    main()
