@@ -6,13 +6,14 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 BASE_IMAGES = ("python:3.13-slim", "postgres:17-alpine")
@@ -58,13 +59,6 @@ def why_not() -> str | None:
     return None
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class Clone:
     """A fresh copy of what Docker needs, in a folder with a blank in its name, as a project of its own."""
 
@@ -98,7 +92,7 @@ class Clone:
         return {row["Service"]: " ".join(filter(None, (row["State"], row["Health"]))) for row in rows}
 
     def get(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as reply:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as reply:
             text: str = reply.read().decode()
             return text
 
@@ -292,6 +286,13 @@ def test_a_second_demo_leaves_real_alerts_alone_and_its_removal_leaves_real_data
     assert live.left("volume") == {"db", "data"}
     assert set(live.containers()) == {"init", "db", "app", "api", "provider"}
     assert int(live.sql("db", "SELECT count(*) FROM ticker_data")) > 0
+
+
+def test_a_folder_without_rules_gets_those_that_are_shipped(live: Clone) -> None:
+    rules, shipped = live.alerts / "rules.toml", live.folder / "app" / "alerts" / "shipped.toml"
+    assert rules.read_text() == shipped.read_text()
+    assert rules.stat().st_uid == live.alerts.stat().st_uid
+    assert f'"rules":{2}' in live.get("/api/v1/status").replace(" ", "")
 
 
 def test_the_database_and_the_daemon_can_be_stopped_cleanly(live: Clone) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from app.alerts.rules_file import SHIPPED
 from app.config import KEYS
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +80,16 @@ def test_the_demo_takes_no_settings_from_outside_and_asks_only_simulate() -> Non
 def test_the_demo_daemon_can_write_beside_the_real_alerts_but_not_to_them() -> None:
     assert mounts("demo-app") == {"./alerts/demo": "/app/alerts/demo", "demo-data": "/app/data"}
     assert SERVICES["demo-app"]["environment"]["ALERTS_FILE"] == "alerts/demo/alerts.txt"
+
+
+def test_the_demo_has_the_rules_as_shipped_whatever_those_of_this_machine_are() -> None:
+    """A real rule may name a channel that the demo does not have, or wake somebody for what is SYNTHETIC."""
+    environment = SERVICES["demo-app"]["environment"]
+    assert ROOT / environment["RULES_FILE"] == SHIPPED
+    assert SHIPPED.is_relative_to(ROOT / "app"), "what goes into the image"
+    assert f"COPY --from=build /app/{environment['RULES_FILE']} /app/alerts/rules.toml" in DOCKERFILE
+    assert SERVICES["app"]["environment"]["RULES_FILE"] == "alerts/rules.toml"
+    assert not [key for key in environment if key.startswith("NOTIFY")]
 
 
 def test_nothing_asks_the_real_daemon_to_watch_anything_but_the_real_market() -> None:
@@ -260,9 +271,10 @@ def test_the_image_runs_as_a_fixed_user_that_is_not_root() -> None:
 def test_nothing_but_code_sql_and_pinned_requirements_goes_into_the_image() -> None:
     ignored = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
     assert ignored[0] == "*"
-    assert {line for line in ignored if line.startswith("!")} == {"!app", "!sql", "!requirements.txt"}
+    allowed = {"!app", "!sql", "!requirements.txt"}
+    assert {line for line in ignored if line.startswith("!")} == allowed
     assert "\nADD " not in DOCKERFILE
-    assert set(re.findall(r"^COPY (?!--from)(\S+)", DOCKERFILE, re.MULTILINE)) == {"requirements.txt", "sql", "app"}
+    assert set(re.findall(r"^COPY (?!--from)(\S+)", DOCKERFILE, re.MULTILINE)) == {line[1:] for line in allowed}
     assert not re.search(r"^ARG|PASSWORD|API_KEY", DOCKERFILE, re.MULTILINE)
 
 
@@ -278,6 +290,8 @@ def here(tmp_path: Path) -> Path:
         (tmp_path / folder).mkdir()
     for program in ("chown", "chgrp"):
         (tmp_path / "bin" / program).symlink_to("/bin/true")
+    (tmp_path / "app/alerts").mkdir(parents=True)
+    (tmp_path / "app/alerts/shipped.toml").write_text("as shipped")
     return tmp_path
 
 
@@ -336,6 +350,14 @@ def test_the_folder_of_alerts_lets_the_group_write_whatever_the_hosts_user_made_
     (here / "alerts").chmod(0o700)
     prepare("init", here)
     assert (here / "alerts").stat().st_mode & 0o777 == 0o770
+
+
+def test_a_folder_without_rules_gets_those_that_are_shipped_and_no_other(here: Path) -> None:
+    prepare("init", here)
+    assert (here / "alerts/rules.toml").read_text() == "as shipped"
+    (here / "alerts/rules.toml").write_text("edited")
+    prepare("init", here)
+    assert (here / "alerts/rules.toml").read_text() == "edited"
 
 
 def test_the_file_of_a_daemon_without_docker_can_be_gone_on_with(here: Path) -> None:
