@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from app import __version__, cli, config
+from app.alerts import rules_file
 from app.cli import COMMANDS, group, main
+from app.cli import demo as demo_command
 from app.cli.database import dsn_of
 from app.cli.demo import _clear
 from app.cli.doctor import _files
@@ -45,7 +48,8 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 
 
 def test_every_command_has_a_file_and_every_file_of_a_command_is_one() -> None:
-    with_command = {file.stem for file in CLI.glob("*.py") if "@click.command" in file.read_text()}
+    texts = {file.stem: file.read_text() for file in CLI.glob("[!_]*.py")}
+    with_command = {name for name, text in texts.items() if re.search(r"@click\.(command|group)", text)}
     assert with_command == set(COMMANDS)
 
 
@@ -230,6 +234,27 @@ def test_a_new_demo_takes_away_what_the_last_one_left_and_nothing_else(tmp_path:
         "data/real",
         "demo/data/lock",
     ]
+
+
+def test_a_demo_has_rules_of_its_own_and_no_channels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is real, in the environment or in alerts/, neither ends it nor hears of what is SYNTHETIC."""
+    (tmp_path / "alerts").mkdir()
+    (tmp_path / "demo").mkdir()
+    real = tmp_path / "alerts" / "rules.toml"
+    real.write_text('[[rule]]\nname = "x"\nwhen = "price > 1"\nchannels = ["phone"]\n')
+    (tmp_path / "demo" / "rules.toml").symlink_to(real)
+    for key, value in {"RULES_FILE": real, "NOTIFY_URLS": "phone=json://me@example.org", "NOTIFY_ALLOW": "?"}.items():
+        monkeypatch.setenv(key, str(value))
+    started: list[config.Settings] = []
+    monkeypatch.setattr(demo_command, "start", lambda settings, **_: started.append(settings))
+    for _ in range(2):
+        assert CliRunner().invoke(demo_command.command).exit_code == 0
+        settings = started.pop()
+        assert (settings.notify_urls.get_secret_value(), settings.notify_allow) == ("", "")
+        assert settings.rules_file == Path("demo", "rules.toml")
+        assert settings.rules_file.read_bytes() == rules_file.SHIPPED.read_bytes()
+        settings.rules_file.write_text("# what somebody played with\n")
+    assert "phone" in real.read_text()
 
 
 def test_a_demo_that_runs_is_left_alone(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tests.clock import FakeClock
 from tests.provider import Answer, drip, flood, hang, reply, serving
 
 SECONDS = 0.4
-LEEWAY = 2.0  # the machine may be busy; a call without deadline takes longer by far
+LEEWAY = 20.0  # the machine may be busy; a call without deadline never ends
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
@@ -152,7 +152,7 @@ def test_the_next_address_is_tried_when_the_first_is_silent(silent_port: int, mo
         port = int(provider.root.rpartition(":")[2])
         monkeypatch.setattr("app.deadline.CONNECT_SECONDS", 0.1)
         monkeypatch.setattr("app.deadline._addresses", lambda *_: [("127.0.0.1", silent_port), ("127.0.0.1", port)])
-        http = Http("coingecko", "http://localhost", FakeClock(), deadline_seconds=2)
+        http = Http("coingecko", "http://localhost", FakeClock(), deadline_seconds=20)
         assert http.get("/ping").data == {"a": 1}
         http.close()
 
@@ -161,7 +161,7 @@ def test_a_dead_name_server_is_left_in_time(monkeypatch: pytest.MonkeyPatch) -> 
     over = threading.Event()
 
     def dead(*_: object, **__: object) -> list[object]:
-        over.wait(10)
+        over.wait(120)
         return []
 
     monkeypatch.setattr("app.deadline.socket.getaddrinfo", dead)

@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from app import config, errors
-from app.alerts import checker
+from app.alerts import states
 from app.api.app import ROUTES
 from app.cli import COMMANDS
 from app.sources import SOURCES
@@ -136,9 +136,10 @@ def test_every_file_of_the_program_is_on_the_map() -> None:
 
 
 def test_the_graph_of_states_has_the_letters_of_the_code() -> None:
-    letters = re.findall(r"\(([a-z])\) ", inspect.getsource(checker._next))
-    assert len(letters) > 4
-    assert set(re.findall(r"\(([a-z])\) ", section(MAP, "The states of a rule"))) == set(letters)
+    letters = re.findall(r"# \(([a-z])\)", inspect.getsource(states))
+    assert len(letters) > 6
+    rules = (REPOSITORY / "docs" / "rules.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\(([a-z])\) ", section(rules, "States"))) == set(letters)
 
 
 # All documents.
