@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LEAP = timedelta(minutes=10)
 _SETTLED = timedelta(seconds=2)
 
@@ -82,3 +83,9 @@ class SteadyClock:
             return steady, timedelta(0)
         self._began, self._since = now, since
         return now, leapt
+
+
+def microseconds(time: datetime) -> int:
+    """Since 1970; exactly, unlike ``timestamp()``."""
+    since = time - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds

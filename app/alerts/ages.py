@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,11 @@ from app.alerts.evaluation import Evaluation
 from app.alerts.expression import Windowed
 from app.alerts.program import Floats, Truths
 from app.alerts.rules import Rule
-from app.alerts.standing import Standing, Terms, text
+from app.alerts.standing import Standing
 from app.alerts.states import ALERTING, FALSE, TRUE, UNKNOWN, Outcome
+from app.clock import microseconds
 from app.model import Tick
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER = np.iinfo(np.int64).min
 _SECOND = 1_000_000
 
@@ -32,9 +32,9 @@ class Ages:
     said to be well again before one does.
     """
 
-    def __init__(self, standing: Standing, windows: Sequence[Windowed], market: str, markets: Sequence[str]) -> None:
+    def __init__(self, standing: Standing, windows: Sequence[Windowed], markets: Sequence[str]) -> None:
         rules = standing.rules.rules
-        self._standing, self._market = standing, market
+        self._standing = standing
         self._places = [i for i, rule in enumerate(rules) if rule.on_clock]
         self.any = bool(self._places)
         self._evaluation = Evaluation([rules[i] for i in self._places], windows)
@@ -52,11 +52,11 @@ class Ages:
         """How many of these rules cannot be told now, counted over all symbols."""
         return self._evaluation.unknown(self._standing.selected, self._places)
 
-    def add(self, symbol: str, room: int) -> None:
+    def add(self, symbol: str, market: str, room: int) -> None:
         """A row more; there will be room for as many."""
         row = len(self._symbols)
         self._symbols.append(symbol)
-        self._markets.setdefault(symbol.partition("@")[2] or self._market, []).append(row)
+        self._markets.setdefault(market, []).append(row)
         self._evaluation.grow(room)
         if room > len(self._arrived):
             more = room - len(self._arrived)
@@ -106,7 +106,7 @@ class Ages:
         """Hold the rules against the clock at this moment."""
         if not self.any:
             return
-        at, count = _microseconds(now), len(self._symbols)
+        at, count = microseconds(now), len(self._symbols)
         self._began = at if self._began is None else self._began
         watched, arrived = self._watched[:count], self._arrived[:count]
         watched[watched == _NEVER] = at
@@ -124,7 +124,7 @@ class Ages:
         # What is said is how old it is, also where it is judged by how long we have waited for it.
         values[-1] = (at - np.where(arrived == _NEVER, watched, arrived)) / _SECOND
         for row, i in sorted(found, key=lambda pair: self._symbols[pair[0]]):
-            terms = self._terms(values[:, row].tolist(), self._ticks.get(row))
+            terms = self._evaluation.terms(self._ticks.get(row), values[:, row].tolist())
             symbol, when, over = self._symbols[row], int(whens[row, i]), int(overs[row, i])
             self._standing.move(self._places[i], row, symbol, now, when, over, terms, outcome)
 
@@ -140,7 +140,7 @@ class Ages:
     ) -> None:
         """One source: where it is down, nothing is found out of its symbols."""
         rows, symbol = self._markets[market], f"*@{market}"
-        age = float(ages[rows].min()) if rows else (_microseconds(now) - (self._began or 0)) / _SECOND
+        age = float(ages[rows].min()) if rows else (microseconds(now) - (self._began or 0)) / _SECOND
         values = [math.nan] * (len(self._values) - 1) + [age]
         its_whens, its_overs = self._evaluation.apart(values)
         for i, place in enumerate(self._places):
@@ -157,32 +157,21 @@ class Ages:
             if not self._seen[rows].any():
                 when, over = max(when, UNKNOWN), min(over, UNKNOWN)
             was_alerting = self._is_alerting(rule, symbol)
-            self._standing.move(place, -1, symbol, now, when, over, self._terms(values, None), outcome)
+            self._standing.move(place, -1, symbol, now, when, over, self._evaluation.terms(None, values), outcome)
             if is_down or silent:
                 whens[its, i] = overs[its, i] = UNKNOWN
             elif was_alerting and not self._is_alerting(rule, symbol):
                 # It is back. Those that have not ticked yet are as if watched from now on: no flood of them.
                 still = np.array([row for row in its if whens[row, i] == TRUE], np.intp)
-                self._watched[still], self._seen[still] = _microseconds(now), False
+                self._watched[still], self._seen[still] = microseconds(now), False
                 whens[still, i] = overs[still, i] = UNKNOWN
 
     def _is_alerting(self, rule: Rule, symbol: str) -> bool:
         episode = self._standing.episodes.get((rule.name, symbol))
         return episode is not None and episode.state in ALERTING
 
-    def _terms(self, values: Sequence[float], tick: Tick | None) -> Terms:
-        def terms(rule: Rule) -> tuple[tuple[str, str], ...]:
-            by_atom = self._evaluation.by_atom(values)
-            return tuple((str(term), text(term, tick, by_atom)) for term in rule.terms)
-
-        return terms
-
 
 def _wait_for_a_tick(unseen: NDArray[np.bool_], whens: Truths, overs: Truths) -> None:
     """What says that all is well, of a symbol of which nothing has come yet, says nothing."""
     whens[(whens == FALSE) & unseen[:, None]] = UNKNOWN
     overs[(overs == TRUE) & unseen[:, None]] = UNKNOWN
-
-
-def _microseconds(time: datetime) -> int:
-    return (time - _EPOCH) // timedelta(microseconds=1)

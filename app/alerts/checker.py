@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from app.alerts.ages import Ages
 from app.alerts.evaluation import Evaluation
 from app.alerts.expression import Windowed
-from app.alerts.rules import Rule, RuleSet
-from app.alerts.standing import Standing, Terms, needs_a_look, text
+from app.alerts.rules import RuleSet
+from app.alerts.standing import Standing, needs_a_look
 from app.alerts.states import TRUE, Episode, Key, Outcome
 from app.alerts.windows import FIELDS, Arrival, Statistic, Windows
+from app.clock import microseconds
 from app.model import Batch, Tick
 
 _FEW = 12  # ticks up to which one after another is quicker than all at once
@@ -50,22 +51,21 @@ class Checker:
         atoms = [atom for rule in rules.rules for condition in rule.conditions for atom in condition.atoms()]
         self._fields = {atom.field if isinstance(atom, Windowed) else str(atom) for atom in atoms}
         self._wanted = tuple(dict.fromkeys(atom for atom in atoms if isinstance(atom, Windowed)))
-        self._windows = Windows(self._wanted)
-        is_shared = before is not None and set(self._wanted) == set(before._wanted)
-        if before is not None and is_shared:
-            self._wanted, self._windows = before._wanted, before._windows
+        shares = before if before is not None and set(self._wanted) == set(before._wanted) else None
+        self._windows: Windows = Windows(self._wanted) if shares is None else shares._windows
+        self._wanted = self._wanted if shares is None else shares._wanted
         self._standing = Standing(rules)
         # Those that look at the clock are held against it, and not against ticks.
         self._places = [i for i, rule in enumerate(rules.rules) if not rule.on_clock]
         self._evaluation = Evaluation([rules.rules[i] for i in self._places], self._wanted)
         self._repeats = np.array([rules.rules[i].repeat is not None for i in self._places], np.bool_)
         self._symbols: list[str] = []
-        self._ages = Ages(self._standing, self._wanted, market, markets)
-        self.is_warm = is_shared
+        self._ages = Ages(self._standing, self._wanted, markets)
+        self.is_warm = shares is not None
         """Whether the windows are those of the checker before, of which no tick is missing."""
-        if before is not None and is_shared:
-            self.watch(before._symbols)
-            self._evaluation.go_on(before._evaluation, len(self._symbols))
+        if shares is not None:
+            self.watch(shares._symbols)
+            self._evaluation.go_on(shares._evaluation, len(self._symbols))
 
     @property
     def reach(self) -> float:
@@ -173,7 +173,7 @@ class Checker:
             self._symbols.append(symbol)
             self._standing.add(symbol)
             self._evaluation.grow(len(self._standing.marks))
-            self._ages.add(symbol, len(self._standing.marks))
+            self._ages.add(symbol, self._market_of(symbol), len(self._standing.marks))
         return row
 
     # One tick after another.
@@ -193,7 +193,7 @@ class Checker:
         if TRUE not in whens and not self._standing.busy[row]:
             return
         selected, move = self._standing.selected[row], self._standing.move
-        terms = self._terms(tick, values)
+        terms = self._evaluation.terms(tick, values)
         for i, when, over in zip(self._places, whens, overs, strict=True):
             if selected[i]:
                 move(i, row, tick.symbol, tick.timestamp, when, over, terms, outcome)
@@ -226,7 +226,7 @@ class Checker:
         look = needs_a_look(marks, whens, overs, self._repeats) & selected
         for at, i in zip(*(axis.tolist() for axis in np.nonzero(look)), strict=True):
             tick, row, when, over = ticks[at], int(rows[at]), int(whens[at, i]), int(overs[at, i])
-            terms = self._terms(tick, [float(value[at]) for value in values])
+            terms = self._evaluation.terms(tick, [float(value[at]) for value in values])
             self._standing.move(self._places[i], row, tick.symbol, tick.timestamp, when, over, terms, outcome)
 
     def _rows_of(self, ticks: Sequence[Tick]) -> NDArray[np.intp]:
@@ -246,13 +246,6 @@ class Checker:
         if "market_cap" in self._fields:
             values[2] = [math.nan if tick.market_cap is None else float(tick.market_cap) for tick in ticks]
         return values
-
-    def _terms(self, tick: Tick, values: Sequence[float]) -> Terms:
-        def terms(rule: Rule) -> tuple[tuple[str, str], ...]:
-            by_atom = self._evaluation.by_atom(values)
-            return tuple((str(term), text(term, tick, by_atom)) for term in rule.terms)
-
-        return terms
 
     # Ticks that were checked before.
 
@@ -276,12 +269,6 @@ class Checker:
         if arrival is Arrival.NEW:
             self._evaluation.one(row, values)
             self._ages.remember(row, microseconds(fetched_at), tick, values)
-
-
-def microseconds(time: datetime) -> int:
-    """Since 1970; exactly, unlike ``timestamp()``."""
-    since = time - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def _float(value: Decimal | None) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from app.alerts.expression import Age, Atom, Field, Windowed
 from app.alerts.program import Floats, Program, Truths
 from app.alerts.rules import Rule
+from app.alerts.standing import Terms, text
 from app.alerts.states import FALSE, TRUE, UNKNOWN
 from app.alerts.windows import FIELDS
+from app.model import Tick
 
 _OPPOSITES = bytes.maketrans(bytes([FALSE, TRUE]), bytes([TRUE, FALSE]))
 
@@ -101,6 +103,11 @@ class Evaluation:
         count = min(len(truths), len(selected))
         return int(np.count_nonzero((truths[:count] == UNKNOWN) & selected[:count, places]))
 
-    def by_atom(self, values: Sequence[float]) -> Mapping[Atom, float]:
-        """The values by what they are of, for the terms of a line."""
-        return dict(zip(self._given, values, strict=True))
+    def terms(self, tick: Tick | None, values: Sequence[float]) -> Terms:
+        """What a line says of each term of a rule, made when a line is due; ``tick`` has the published digits."""
+
+        def terms(rule: Rule) -> tuple[tuple[str, str], ...]:
+            by_atom = dict(zip(self._given, values, strict=True))
+            return tuple((str(term), text(term, tick, by_atom)) for term in rule.terms)
+
+        return terms

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from app.alerts.expression import Atom, Field, Term
 from app.alerts.rules import Rule, RuleSet
-from app.alerts.states import ALERTING, Episode, Key, Outcome, ended, step
+from app.alerts.states import ALERTING, TRUE, UNKNOWN, Episode, Key, Outcome, ended, step
 from app.model import Alert, State, Tick
 
 _MARKS = {State.PENDING: 1, State.FIRING: 2, State.RECOVERING: 3}
@@ -38,6 +38,7 @@ class Standing:
         self.busy: list[int] = []
         """For each row, how many rules are not inactive."""
         self._rows: dict[str, int] = {}
+        self._places = {rule.name: i for i, rule in enumerate(rules.rules)}
 
     @property
     def firing(self) -> int:
@@ -84,13 +85,13 @@ class Standing:
 
         Those of rules that are gone, are others now, or are not held against their symbol any more, end.
         """
-        by_name = {rule.name: (i, rule) for i, rule in enumerate(self.rules.rules)}
         for key, episode in episodes.items():
             name, symbol = key
-            i, rule = by_name.get(name, (0, None))
+            i = self._places.get(name)
+            rule = None if i is None else self.rules.rules[i]
             if episode.state is State.INACTIVE:
                 self.past[key] = episode
-            elif rule is None:
+            elif i is None or rule is None:
                 self.end(key, episode, "removed", now, outcome)
             elif not _concerns(rule, symbol) or episode.digest not in ("", rule.digest):
                 self.end(key, episode, "changed", now, outcome)
@@ -105,12 +106,12 @@ class Standing:
         """It is over, and not because of a tick."""
         name, symbol = key
         self._set(key, ended(episode), outcome)
-        for i, rule in enumerate(self.rules.rules):
-            if rule.name == name and symbol in self._rows:
-                self._mark(self._rows[symbol], i, self.past[key])
+        i = self._places.get(name)
+        if i is not None and symbol in self._rows:
+            self._mark(self._rows[symbol], i, self.past[key])
         if episode.state in ALERTING:
-            rules = {rule.name: rule for rule in self.rules.rules}
-            alert = self._alert(rules.get(name, name), symbol, State.RESOLVED, episode.id, now, (("reason", reason),))
+            rule = name if i is None else self.rules.rules[i]
+            alert = self._alert(rule, symbol, State.RESOLVED, episode.id, now, (("reason", reason),))
             outcome.alerts.append(alert)
 
     def shift(self, by: timedelta) -> None:
@@ -188,10 +189,10 @@ def needs_a_look(
     marks: NDArray[np.int8], whens: NDArray[np.int8], overs: NDArray[np.int8], repeats: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """Where (symbols, rules) a state may change; everywhere else ``step`` would return what it was given."""
-    true, over = whens == 2, overs == 2
-    look: NDArray[np.bool_] = np.where(marks == 0, true, False)
+    true = whens == TRUE
+    look: NDArray[np.bool_] = (marks == 0) & true
     if marks.any():
-        look |= (marks == PENDING) & (whens != 1)
-        look |= (marks == FIRING) & (over | (true & repeats))
-        look |= (marks == RECOVERING) & (overs != 1)
+        look |= (marks == PENDING) & (whens != UNKNOWN)
+        look |= (marks == FIRING) & ((overs == TRUE) | (true & repeats))
+        look |= (marks == RECOVERING) & (overs != UNKNOWN)
     return look
