@@ -61,6 +61,7 @@ _CONNECT = {
 _SESSION = """
     SET timezone = 'UTC'; SET search_path = public; SET synchronous_commit = on;
     SET statement_timeout = '10s'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '5s';
+    SET plan_cache_mode = force_generic_plan;
 """
 
 
@@ -70,6 +71,11 @@ class _Connection(pg.connection):
     patience: float = _CONNECT_SECONDS
     """Seconds that one answer may take. (The server has its own limit, statement_timeout; a frozen one has none.)"""
     stop: threading.Event | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.prepared: set[str] = set()
+        """The statements that app.prepared has prepared in it."""
+        super().__init__(*args, **kwargs)
 
 
 def _wait(connection: pg.connection) -> None:
