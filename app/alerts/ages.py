@@ -1,6 +1,7 @@
 """Rules that look at ``age``: held against the clock, for every symbol and for every source as a whole.
 
-A source that is down is one alert, of the symbol ``*@MARKET``; those of its symbols wait until it is back.
+A source that is down is one alert, of the symbol ``*@MARKET``; those of its symbols wait until it is back. What is
+watched no more is not missed.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ class Ages:
         self._places = [i for i, rule in enumerate(rules) if rule.on_clock]
         self.any = bool(self._places)
         self._evaluation = Evaluation([rules[i] for i in self._places], windows)
-        self._symbols: list[str] = []
-        self._markets: dict[str, list[int]] = {name: [] for name in markets}  # the rows of each
+        self._symbols: list[str] = []  # by row, "" where it is nobody's
+        self._markets: dict[str, list[int]] = {name: [] for name in markets}  # the watched rows of each
         self._began: int | None = None
         self._arrived = np.zeros(0, np.int64)  # microseconds since 1970
         self._watched = np.zeros(0, np.int64)  # since when
@@ -52,11 +53,10 @@ class Ages:
         """How many of these rules cannot be told now, counted over all symbols."""
         return self._evaluation.unknown(self._standing.selected, self._places)
 
-    def add(self, symbol: str, market: str, room: int) -> None:
-        """A row more; there will be room for as many."""
-        row = len(self._symbols)
-        self._symbols.append(symbol)
-        self._markets.setdefault(market, []).append(row)
+    def add(self, row: int, symbol: str, room: int) -> None:
+        """This row is the symbol's from now on; there will be room for as many."""
+        self._symbols += [""] * (row + 1 - len(self._symbols))
+        self._symbols[row] = symbol
         self._evaluation.grow(room)
         if room > len(self._arrived):
             more = room - len(self._arrived)
@@ -65,6 +65,26 @@ class Ages:
             self._seen = np.append(self._seen, np.zeros(more, np.bool_))
             if self.any:
                 self._values = np.hstack([self._values, np.full((len(self._values), more), math.nan)])
+
+    def watch(self, market: str, row: int) -> None:
+        """This row of a market is watched too, from now on."""
+        self._markets.setdefault(market, []).append(row)
+
+    def watch_only(self, market: str, rows: Sequence[int]) -> None:
+        """These rows of a market are watched, and no others. Those that were not are as if they had never ticked."""
+        new = np.array(sorted(set(rows) - set(self._markets.pop(market, ()))), np.intp)
+        self._watched[new], self._seen[new] = _NEVER, False
+        if rows:  # else nobody waits for the market either
+            self._markets[market] = list(rows)
+
+    def forget(self, row: int) -> None:
+        """The row is nobody's, until another symbol gets it."""
+        self._symbols[row] = ""
+        self._arrived[row] = self._watched[row] = _NEVER
+        self._seen[row] = False
+        self._values[:, row : row + 1] = math.nan
+        self._ticks.pop(row, None)
+        self._evaluation.clear(row)
 
     def arrived(self, row: int, at: int, tick: Tick, values: Sequence[float]) -> None:
         """A new tick of a symbol has arrived."""
@@ -87,12 +107,13 @@ class Ages:
             self._ticks[row] = tick
 
     def go_on(self, before: Ages) -> None:
-        """Know what was known under other rules: when the last ticks of our symbols arrived."""
-        rows = {symbol: row for row, symbol in enumerate(before._symbols)}
-        for row, symbol in enumerate(self._symbols):
-            if (known := rows.get(symbol)) is not None:
-                self._arrived[row], self._watched[row] = before._arrived[known], before._watched[known]
-                self._seen[row] = before._seen[known]
+        """Know what was known under other rules: what is watched, and when the last ticks of our symbols arrived."""
+        rows = {symbol: row for row, symbol in enumerate(self._symbols) if symbol}
+        ours = {known: rows[symbol] for known, symbol in enumerate(before._symbols) if symbol in rows}
+        for known, row in ours.items():
+            self._arrived[row], self._watched[row] = before._arrived[known], before._watched[known]
+            self._seen[row] = before._seen[known]
+        self._markets = {m: [ours[known] for known in its if known in ours] for m, its in before._markets.items()}
         self._began = before._began
 
     def shift(self, by: int) -> None:

@@ -57,6 +57,15 @@ class Evaluation:
         self.truths[row] = np.frombuffer(whens, np.int8)
         return whens, overs
 
+    def forget(self, row: int) -> None:
+        """On which side of a level it was is not known."""
+        self._sides[:, row] = UNKNOWN
+
+    def clear(self, row: int) -> None:
+        """The row is another symbol's now, of which nothing is known."""
+        self.forget(row)
+        self.truths[row] = UNKNOWN
+
     def apart(self, values: Sequence[float]) -> tuple[Sequence[int], Sequence[int]]:
         """As ``one``, of something that has no row: it was on no side before."""
         truths, _ = self._program.one([values[i] for i in self._order], [UNKNOWN] * self._program.sides)

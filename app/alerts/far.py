@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -104,18 +105,17 @@ class Far:
 
     def approach_one(self, row: int, from_: int, to: int) -> None:
         """The same for one."""
-        of = self._ticks.where(row, np.arange(from_, to))
-        values = self._ticks.values[self._field].array[of]
-        valid = ~np.isnan(values)
-        if not valid.all():
-            of, values = of[valid], values[valid]
-        start = self._extents.reserve_one(row, len(of) + 1)
-        end = start + len(of)
+        times, values = self._ticks.stretch(row, from_, to, self._field)
+        if math.isnan(sum(values)):
+            times = [time for time, value in zip(times, values, strict=True) if value == value]
+            values = [value for value in values if value == value]
+        start = self._extents.reserve_one(row, len(values) + 1)
         self._make_places()
-        self._times.array[start:end], self._times.view[end] = self._ticks.times.array[of], NEVER
-        self._place.view[row], self._stop.view[row] = start, end
+        self._place.view[row], self._stop.view[row] = start, start + len(values)
+        for place, time in enumerate((*times, NEVER), start):
+            self._times.view[place] = time
         for measure in self._measures:
-            measure.approach_one(row, values.tolist(), start)
+            measure.approach_one(row, values, start)
 
     def _make_places(self) -> None:
         if self._extents.size > len(self._times.array):

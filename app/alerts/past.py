@@ -34,6 +34,10 @@ class Kept:
         later = (times > self._time.array[rows]) & ~np.isnan(values)
         self._value.array[rows[later]], self._time.array[rows[later]] = values[later], times[later]
 
+    def forget(self, row: int) -> None:
+        """There is none."""
+        self._time.view[row] = 0
+
     def keep_one(self, row: int, time: int, value: float) -> None:
         if time > self._time.view[row] and value == value:
             self._value.view[row], self._time.view[row] = value, time
@@ -91,6 +95,11 @@ class ExactPast:
     def renumber(self, row: int) -> None:
         """The row's ticks have other numbers now."""
         self._next.view[row] = 0
+
+    def clear(self, row: int) -> None:
+        """As if the row had had no ticks."""
+        self.renumber(row)
+        self._kept.forget(row)
 
     def settle(self, row: int, times: Ints, values: Floats, newest: int) -> None:
         """Of ticks in the order of time that may not be kept, those that are old enough already."""
@@ -174,6 +183,13 @@ class BucketPast:
         """Take in a tick older than the newest."""
         self.add_one(row, time, value)
         self._first.view[row] = 0
+
+    def clear(self, row: int) -> None:
+        """As if the row had had no ticks."""
+        of = slice(row * self._buckets, (row + 1) * self._buckets)
+        self._number.array[of] = self._time.array[of] = 0
+        self._first.view[row] = 0
+        self._kept.forget(row)
 
     def extend(self, row: int, times: Ints, values: Floats) -> None:
         """Take in ticks newer than all there are, oldest first."""

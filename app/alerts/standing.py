@@ -1,4 +1,8 @@
-"""Where every rule stands for every symbol, and the lines that are written when that changes."""
+"""Where every rule stands for every symbol, and the lines that are written when that changes.
+
+Rows are those of the symbols that are watched. What remains of others is the last episode of each rule that was ever
+true for them, some hundred bytes each, as in the database: one that begins anew has to come after it.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ Terms = Callable[[Rule], tuple[tuple[str, str], ...]]
 class Standing:
     """The episodes of all rules. ``marks`` says of each (row, rule) in a byte where it stands, 0: inactive.
 
-    ``selected`` says whether the rule is held against the row's symbol at all.
+    ``selected`` says whether the rule is held against the row's symbol at all: not where it is watched no more.
     """
 
     def __init__(self, rules: RuleSet) -> None:
@@ -46,18 +50,27 @@ class Standing:
         # A copy, made in one step: other threads ask while this one's checks go on.
         return sum(episode.state in ALERTING for episode in list(self.episodes.values()))
 
-    def add(self, symbol: str) -> None:
-        """A row more, for this symbol."""
-        if len(self.busy) == len(self.marks):
-            room = max(64, len(self.busy))
+    def add(self, row: int, symbol: str, *, is_watched: bool) -> None:
+        """This row is the symbol's from now on."""
+        if row >= len(self.marks):
+            room = max(64, row)
             self.marks = np.vstack([self.marks, np.zeros((room, self.marks.shape[1]), np.int8)])
             self.selected = np.vstack([self.selected, np.zeros((room, self.selected.shape[1]), np.bool_)])
-        row = self._rows[symbol] = len(self.busy)
-        self.busy.append(0)
+        self.busy += [0] * (row + 1 - len(self.busy))
+        self._rows[symbol] = row
+        self.watch(row, symbol, is_watched=is_watched)
         for i, rule in enumerate(self.rules.rules):
-            self.selected[row, i] = rule.selects(symbol)
             if (episode := self.episodes.get((rule.name, symbol))) is not None:
                 self._mark(row, i, episode)
+
+    def watch(self, row: int, symbol: str, *, is_watched: bool) -> None:
+        """Whether rules are held against the row's symbol from now on."""
+        self.selected[row] = [is_watched and rule.selects(symbol) for rule in self.rules.rules]
+
+    def forget(self, symbol: str) -> None:
+        """A symbol has no row any more. (Its episodes have ended.)"""
+        row = self._rows.pop(symbol)
+        self.marks[row], self.selected[row], self.busy[row] = 0, False, 0
 
     def move(
         self, i: int, row: int, symbol: str, time: datetime, when: int, over: int, terms: Terms, outcome: Outcome

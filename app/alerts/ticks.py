@@ -56,6 +56,19 @@ class Ticks:
         page: int = self._table.view[row * self._width + (number >> _BITS) % self._width]
         return (page << _BITS) + (number & (_PAGE - 1))
 
+    def stretch(self, row: int, number: int, end: int, field: int) -> tuple[list[int], list[float]]:
+        """The times of a row's ticks from ``number`` to before ``end``, and their values of a field."""
+        times: list[int] = []
+        values: list[float] = []
+        while number < end:
+            stop = min(end, (number | (_PAGE - 1)) + 1)
+            place = self.where_one(row, number)
+            there = slice(place, place + stop - number)
+            times += self.times.view[there].tolist()
+            values += self.values[field].view[there].tolist()
+            number = stop
+        return times, values
+
     def append(self, rows: Ints, times: Ints, values: Sequence[Floats]) -> None:
         """Add to each row a tick that is newer than all it has."""
         numbers = self.end.array[rows]

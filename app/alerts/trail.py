@@ -19,7 +19,8 @@ from app.alerts.ticks import Ticks
 
 _ANEW = 0  # no time that a tick is before: what depends on where the window begins has to be made anew
 _MANY = 128  # ticks of the far piece from which on numpy is quicker, even for one row
-_AT_ONCE = 1 << 13  # whole pieces that are looked through at once: larger arrays are slower for each of them
+_STEP = 2_000_000  # symbols go on to other pieces in turns, so far apart: fewer at once than all, more than some
+_AT_ONCE = 1 << 15  # whole pieces that are looked through at once: larger arrays are slower for each of them
 
 
 class Trail:
@@ -44,6 +45,7 @@ class Trail:
         self._counts_to = tuple(counts)
         self._pieces = -(-length // piece)  # that one window spans: no two of them share a slot
         self.exact = exact
+        self._shift = field * _STEP // 2  # fields go on one after another
         self._offset = Column(int)  # where pieces begin: not at the same time for every symbol
         # The open piece: its number, how many values it has, since when, and the number of the first one's tick.
         self._piece_now, self._count, self._since = Column(int), Column(float), Column(int)
@@ -73,43 +75,47 @@ class Trail:
 
     def enter(self, row: int, spread: int) -> None:
         """A new symbol, whose pieces begin at a time of its own, by a number that spreads symbols evenly."""
-        self._offset.view[row] = spread % self._piece if self.exact else 0
+        turn = spread % self._piece // _STEP
+        self._offset.view[row] = turn * _STEP + self._shift if self.exact else 0
 
     # Many rows at once
 
-    def ask(self, rows: Ints, at: Rows, times: Ints, found: Floats) -> None:
-        """The results for the window before each tick, newer than all before it, into their lines of ``found``.
+    def go_on(self, rows: Ints, at: Rows, times: Ints) -> None:
+        """Let the windows before these ticks, newer than all before, lie in the right pieces.
 
-        ``at``: the same rows, as ``as_slice`` has them. NaN where the oldest value does not lie half the length back.
+        ``at``: the same rows, as ``as_slice`` has them.
         """
-        moved = times >= self._until.array[at]
-        if moved.any():
-            moving, when = rows[moved], times[moved]
-            step = -(-_AT_ONCE // self._pieces)
-            for n in range(0, len(moving), step):
-                self._move(moving[n : n + step], when[n : n + step])
+        moved = np.flatnonzero(times >= self._until.array[at])
+        step = -(-_AT_ONCE // self._pieces)
+        for n in range(0, len(moved), step):
+            some = moved[n : n + step]
+            self._move(rows[some], times[some])
+
+    def ask(self, at: Rows, times: Ints, found: Floats) -> None:
+        """The results for the window before each tick for which it has gone on, into their lines of ``found``.
+
+        NaN where the oldest value does not lie half the length back.
+        """
         places, far = self._far.go_on(at, times - self._length)
         middle, open_ = self._middle.array[at], self._count.array[at]
-        known = (far > 0) | (2 * (times - self._middle_since.array[at]) >= self._length)
         for line in self._counts_to:
             found[line] = far + middle + open_
         for line, measure in self._results:
             found[line] = measure.result(at, places, far, middle, open_)
+        known = far > 0
         if not known.all():
-            for line in (*self._counts_to, *(line for line, _ in self._results)):
-                found[line, ~known] = np.nan
+            known |= 2 * (times - self._middle_since.array[at]) >= self._length
+            if not known.all():
+                for line in (*self._counts_to, *(line for line, _ in self._results)):
+                    found[line, ~known] = np.nan
 
-    def add(self, rows: Ints, at: Rows, times: Ints, values: Floats, ticks: Ints) -> None:
-        """Take in the ticks that were asked before, with their numbers among the ticks kept."""
-        valid = ~np.isnan(values)
-        if not valid.all():
-            rows = at = rows[valid]
-            times, values, ticks = times[valid], values[valid], ticks[valid]
+    def add(self, at: Rows, times: Ints, values: Floats, ticks: Ints) -> None:
+        """Take in the ticks that were asked before, all with a value, with their numbers among the ticks kept."""
         counts = self._count.array[at]
         fresh = counts == 0
         if fresh.any():
-            self._since.array[rows[fresh]] = times[fresh]
-            self._from.array[rows[fresh]] = ticks[fresh]
+            self._since.array[at] = np.where(fresh, times, self._since.array[at])
+            self._from.array[at] = np.where(fresh, ticks, self._from.array[at])
         for measure in self._measures:
             measure.add(at, values, counts)
         self._count.array[at] = counts + 1.0

@@ -7,7 +7,8 @@ that ``t - w`` lies in, and the near edge stays exact. Results depend on the tic
 Memory, at f fields that windows of at most an hour look at: 8 + 8 f bytes for each tick of the longest of these (of
 the last hour, if there is a longer one: only times then, to know ticks that come again), and about 72 bytes for each
 bucket of a longer one with all statistics. A day at a tick a second with a window of 24 hours: 3600 times and 144
-buckets a symbol, 40 kB, whatever comes.
+buckets a symbol, 40 kB, whatever comes. The room of a symbol that is forgotten is the next new one's: it is as much as
+the most symbols at a time needed, however many there were.
 
 Times are microseconds since 1970, and lie after it. Unknown is NaN. For one thread at a time.
 """
@@ -24,7 +25,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from app.alerts.columns import Column, Floats, Ints, as_slice
+from app.alerts.columns import Column, Floats, Ints, Rows, as_slice
 from app.alerts.deviation import Deviation
 from app.alerts.measures import Least, Mean, Measure
 from app.alerts.past import BucketPast, ExactPast
@@ -96,6 +97,7 @@ class Windows:
         """Seconds that history has to reach back, for nothing to be missed."""
         self._rows: dict[str, int] = {}
         self.rows: Mapping[str, int] = MappingProxyType(self._rows)
+        self._free: list[int] = []  # rows of symbols that were forgotten
         self._capacity = 0
         self._newest, self._begun = Column(int), Column(int)
         self._strays: dict[int, set[int]] = {}
@@ -136,13 +138,29 @@ class Windows:
         """The row of a symbol, a new one if it has none."""
         row = self._rows.get(symbol)
         if row is None:
-            row = self._rows[symbol] = len(self._rows)
+            row = self._rows[symbol] = self._free.pop() if self._free else len(self._rows)
             if row >= self._capacity:
                 self._grow(max(64, self._capacity * 3 // 2))
             spread = zlib.crc32(symbol.encode()) << 16  # in microseconds: some hours
             for _, trail in self._trails:
                 trail.enter(row, spread)
         return row
+
+    def forget(self, symbol: str) -> None:
+        """A symbol is as if it had never come, and its row another's from the next new one on."""
+        row = self._rows.pop(symbol, None)
+        if row is None:
+            return
+        self._newest.view[row] = self._begun.view[row] = 0
+        self._strays.pop(row, None)
+        self._ticks.replace(row, np.zeros(0, np.int64), {field: np.zeros(0) for field in self._ticks.values})
+        for _, trail in self._trails:
+            trail.clear(row)
+        for _, _, past in self._pasts:
+            past.clear(row)
+        for _, _, bucket_past in self._bucket_pasts:
+            bucket_past.clear(row)
+        self._free.append(row)
 
     def newest(self, row: int) -> int | None:
         """The time of the newest tick; None where there is none."""
@@ -168,11 +186,12 @@ class Windows:
     def _take(self, rows: Ints, times: Ints, values: Floats) -> Floats:
         found = np.empty((len(self.wanted), len(rows)))
         at = as_slice(rows)
-        numbers = self._ticks.end.array[rows]
+        given = {field: self._given(rows, at, times, values[field]) for field in {field for field, _ in self._trails}}
         with np.errstate(all="ignore"):  # unknown, infinite: no reason to say so
             for field, trail in self._trails:
-                trail.ask(rows, at, times, found)
-                trail.add(rows, at, times, values[field], numbers)
+                trail.go_on(rows, at, times)
+                trail.ask(at, times, found)
+                trail.add(*given[field])
         for place, _, past in self._pasts:
             found[place] = past.ask(rows, times)
         for place, field, bucket_past in self._bucket_pasts:
@@ -184,6 +203,14 @@ class Windows:
         self._begun.array[rows[begins]] = times[begins]
         self._newest.array[rows] = times
         return found
+
+    def _given(self, rows: Ints, at: Rows, times: Ints, values: Floats) -> tuple[Rows, Ints, Floats, Ints]:
+        """Those that have a value of a field: rows, times, values, and the numbers that they get among the ticks."""
+        valid = ~np.isnan(values)
+        if not valid.all():
+            rows = at = rows[valid]
+            times, values = times[valid], values[valid]
+        return at, times, values, self._ticks.end.array[rows]
 
     def take_one(self, row: int, time: int, values: Sequence[float]) -> tuple[Arrival, list[float]]:
         """The same for one tick, and the same numbers."""

@@ -178,7 +178,10 @@ def test_a_restart_neither_resolves_what_is_still_silent_nor_fires_at_once() -> 
     assert again.checker.resume(market.checker.episodes(), T0) == Outcome()
     again.checker.watch(["BTC", "ETH"])
     again.checker.warm(
-        [("BTC", T0, Decimal(1), None, None, T0), ("ETH", T0, Decimal(1), None, None, T0 + timedelta(seconds=130))]
+        [
+            ("BTC", T0, Decimal(1), None, None, T0, "coingecko"),
+            ("ETH", T0, Decimal(1), None, None, T0 + timedelta(seconds=130), "coingecko"),
+        ]
     )
     again.now = T0 + timedelta(seconds=400)
     again.wait(60)
@@ -222,3 +225,96 @@ def test_the_line_has_the_published_digits_of_the_last_tick() -> None:
     [alert] = market.checker.check_ages(market.now).alerts
     assert alert.terms == (("age", "31"), ("price", "100.50"))
     assert alert.state is State.FIRING
+
+
+def watch_only(market: Market, *symbols: str, of: str = "coingecko") -> None:
+    market.hear(market.checker.watch_only(of, symbols, market.now))
+    market.checker.let_go()
+
+
+def test_what_is_watched_no_more_is_not_missed() -> None:
+    market = Market(symbols=("BTC", "ETH", "SOL"))
+    watch_only(market, "BTC", "ETH", "SOL")
+    market.tick("BTC", "ETH", "SOL")
+    market.wait(60, "ETH", "SOL")
+    watch_only(market, "ETH", "SOL")
+    market.wait(300, "ETH", "SOL")
+    assert market.lines == []
+
+
+def test_a_source_is_silent_when_all_that_is_still_watched_of_it_is() -> None:
+    market = Market(symbols=("BTC", "ETH", "SOL"))
+    watch_only(market, "BTC", "ETH", "SOL")
+    market.tick("BTC", "ETH", "SOL")
+    market.hear(market.checker.watch_only("coingecko", ["ETH", "SOL"], market.now))
+    market.wait(130, "BTC")  # that its last reply was on the way is no sign of life of what is watched
+    assert market.lines == ["121 FIRING *@coingecko 121"]
+
+
+def test_a_market_of_which_nothing_is_watched_any_more_is_not_missed_either() -> None:
+    market = Market()
+    market.checker = Checker(SILENT, market="coingecko", markets=["coingecko", "kraken"])
+    watch_only(market, "BTC", "ETH")
+    watch_only(market, "BTC@kraken", "ETH@kraken", of="kraken")
+    market.tick("BTC", "ETH", "BTC@kraken", "ETH@kraken")
+    market.wait(10, "BTC", "ETH")
+    watch_only(market, of="kraken")
+    market.wait(130, "BTC", "ETH", down=["kraken"])
+    assert market.lines == []
+
+
+def test_an_alert_of_a_market_ends_when_nothing_of_it_is_watched_any_more() -> None:
+    market = Market(symbols=("BTC@kraken", "ETH@kraken"))
+    watch_only(market, "BTC@kraken", "ETH@kraken", of="kraken")
+    market.wait(130)
+    watch_only(market, of="kraken")
+    market.wait(10, down=["kraken"])
+    assert market.lines == ["121 FIRING *@kraken 121", "130 RESOLVED *@kraken"]
+
+
+def test_what_is_watched_again_begins_as_if_it_were_new() -> None:
+    for forgotten in (False, True):
+        market = Market()
+        watch_only(market, "BTC", "ETH")
+        market.tick("BTC", "ETH")
+        market.hear(market.checker.watch_only("coingecko", ["ETH"], market.now))
+        if forgotten:
+            market.checker.let_go()
+        market.wait(300, "ETH")
+        market.hear(market.checker.watch_only("coingecko", ["BTC", "ETH"], market.now))
+        market.wait(121, "ETH")
+        assert market.lines == []
+        market.wait(1, "ETH")
+        assert market.lines == [f"422 FIRING BTC {121 if forgotten else 422}"]
+
+
+def test_other_rules_miss_only_what_is_watched() -> None:
+    for rules in (SILENT, rule("age > 2m and avg(price, 5m) > 0", "no-data")):
+        market = Market()
+        watch_only(market, "BTC", "ETH", "SOL")
+        market.tick("BTC", "ETH", "SOL")
+        market.hear(market.checker.watch_only("coingecko", ["ETH", "SOL"], market.now))
+        shared = rules is SILENT
+        before, market.checker = (
+            market.checker,
+            Checker(rules, market="coingecko", before=market.checker if shared else None),
+        )
+        market.checker.watch(["BTC", "ETH", "SOL"])
+        assert market.checker.take_over(before, market.now) == Outcome(episodes={}, alerts=[]), (
+            "nothing stood for anything"
+        )
+        market.wait(300, "ETH", "SOL")
+        assert market.lines == []
+
+
+def test_a_row_that_another_symbol_gets_knows_nothing_of_the_one_before() -> None:
+    market = Market(rule("age > 30s and price > 50", "stuck-high"))
+    watch_only(market, "BTC", "ETH")
+    market.tick("BTC", "ETH", price="100")
+    watch_only(market, "ETH")
+    watch_only(market, "ETH", "SOL")
+    market.wait(40, "ETH")
+    assert market.lines == []
+    market.tick("SOL", price="60")
+    market.wait(31, "ETH")
+    assert market.lines == ["71 FIRING SOL 31"]

@@ -12,11 +12,13 @@ from itertools import pairwise
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
+from app.alerts.arrays import times_of
 from app.alerts.checker import Checker, PastTick
 from app.alerts.rules import RuleSet
 from app.alerts.states import Outcome
+from app.clock import microseconds
 from app.model import Alert, Batch, State, Tick
 from tests.rules import rule, shipped
 
@@ -231,6 +233,7 @@ TICKS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(ticks=TICKS, cut=st.integers(0, 80), options=st.sampled_from(OPTIONS))
 def test_a_restart_at_any_tick_gives_the_same_lines_as_no_restart(
     ticks: list[tuple[int, str, str]], cut: int, options: dict[str, str]
@@ -248,6 +251,7 @@ def test_a_restart_at_any_tick_gives_the_same_lines_as_no_restart(
     assert lines + feed(after, *stream[cut:]) == straight
 
 
+@settings(deadline=None)
 @given(ticks=TICKS, cuts=st.lists(st.integers(0, 80), max_size=3), options=st.sampled_from(OPTIONS))
 def test_many_at_once_and_one_by_one_give_the_same_lines(
     ticks: list[tuple[int, str, str]], cuts: list[int], options: dict[str, str]
@@ -273,5 +277,50 @@ def stored(ticks: Sequence[Tick]) -> list[PastTick]:
     for t in ticks:
         first.setdefault((t.symbol, t.timestamp), t)
     return [
-        (t.symbol, t.timestamp, t.price, t.volume_24h, t.market_cap, t.fetched_at) for _, t in sorted(first.items())
+        (t.symbol, t.timestamp, t.price, t.volume_24h, t.market_cap, t.fetched_at, t.source)
+        for _, t in sorted(first.items())
     ]
+
+
+@given(stamps=st.lists(st.integers(0, 2_900_000_000_000_000), min_size=1))
+def test_the_times_of_a_batch_are_exact_to_the_microsecond(stamps: list[int]) -> None:
+    begin = datetime(2009, 1, 3, tzinfo=UTC)
+    ticks = [replace(tick(0, "1"), timestamp=begin + timedelta(microseconds=stamp)) for stamp in stamps]
+    assert times_of(ticks).tolist() == [microseconds(tick.timestamp) for tick in ticks]
+
+
+def test_no_rule_is_held_against_what_still_comes_of_a_symbol_that_is_watched_no_more() -> None:
+    for symbols in (["BTC"], [f"S{n}" for n in range(40)]):
+        checker = Checker(rule("price > 105"), market="x")
+        checker.watch_only("x", symbols, T0)
+        batch = Batch("x", T0, tuple(replace(tick(0, "110"), symbol=symbol) for symbol in symbols))
+        assert len(checker.check(batch).alerts) == len(symbols)
+        assert len(checker.watch_only("x", symbols[1:], T0).alerts) == 1
+        later = replace(batch, ticks=tuple(replace(t, timestamp=T0 + timedelta(seconds=1)) for t in batch.ticks))
+        for _ in range(2):
+            assert checker.check(later).alerts == []
+            assert checker.unknown == 0
+            checker.let_go()
+        again = checker.watch_only("x", symbols, T0)
+        assert again.alerts == []
+        batch = replace(batch, ticks=tuple(replace(t, timestamp=T0 + timedelta(seconds=2)) for t in batch.ticks))
+        assert [alert.symbol for alert in checker.check(batch).alerts] == symbols[:1]
+
+
+def test_other_rules_go_on_with_the_rows_of_symbols_that_came_and_went() -> None:
+    before = Checker(SHIPPED, market="x")
+    for symbols in (["A", "B", "C"], ["B"], ["B", "D"]):
+        before.watch_only("x", symbols, T0)
+        for n in range(10 if len(symbols) < 3 else 5):
+            t = tick(60 * n + (300 if len(symbols) < 3 else 0))
+            before.check(Batch("x", t.timestamp, tuple(replace(t, symbol=s) for s in symbols)))
+        before.let_go()
+    before.watch_only("x", ["D"], T0)
+    before.let_go()
+    after = Checker(SHIPPED, market="x", before=before)
+    assert after.is_warm
+    after.take_over(before, T0)
+    t = tick(60 * 15, "110")
+    fired = after.check(Batch("x", t.timestamp, (replace(t, symbol="B"), replace(t, symbol="D")))).alerts
+    assert [alert.symbol for alert in fired] == ["D"]
+    assert after.cold(["B", "D"]) == before.cold(["B", "D"])

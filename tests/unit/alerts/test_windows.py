@@ -203,3 +203,16 @@ def test_without_windows_it_only_tells_new_from_known() -> None:
 
 def test_reach_is_where_the_longest_window_can_begin() -> None:
     assert Windows([AVG, price(Statistic.AVG, 86400)]).reach == 86400 + 600
+
+
+def test_symbols_that_come_and_go_need_no_more_room_than_those_that_are_there_at_a_time() -> None:
+    windows = Windows([price(Statistic.AVG, 300), price(Statistic.STDDEV, 86400), price(Statistic.AGO, 86400), AGO])
+    for day in range(100):
+        for n in range(5):
+            row = windows.row(f"C{day}-{n}")
+            for second in range(70):
+                windows.take_one(row, T0 + second * SECOND, (1.0, 1.0, 1.0))
+            assert row < 5
+        for symbol in list(windows.rows):
+            windows.forget(symbol)
+    assert (windows.held, windows._ticks._pages, windows._capacity) == (0, 10, 64)

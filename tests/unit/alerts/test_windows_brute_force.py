@@ -155,3 +155,44 @@ def test_nothing_drifts_in_two_hundred_thousand_ticks() -> None:
                 past = dict(zip(times[:n].tolist(), values[:n, :, row].tolist(), strict=True))
                 for window, value in zip(wanted, statistics[:, row], strict=True):
                     assert close(value, expected(past, window, int(times[n])), 1e-11), window
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    wanted=wanted,
+    pace=st.sampled_from(PACES),
+    before=st.lists(ticks, max_size=30),
+    after=st.lists(ticks, min_size=1, max_size=30),
+    at_once=st.booleans(),
+)
+def test_the_room_of_a_symbol_that_was_forgotten_is_as_good_as_new(
+    wanted: list[Window],
+    pace: float,
+    before: list[tuple[int, str, float, tuple[float, float]]],
+    after: list[tuple[int, str, float, tuple[float, float]]],
+    at_once: bool,
+) -> None:
+    def feed(windows: Windows, came: list[tuple[int, str, float, tuple[float, float]]]) -> list[tuple[float, ...]]:
+        symbols, found = [Symbol() for _ in range(4)], []
+        for of, kind, by, values in came:
+            time = symbols[of].time(kind, by, pace, 0)
+            symbols[of].ticks.setdefault(time, values)
+            symbols[of].newest = max(time, symbols[of].newest)
+            row = windows.row(f"S{of}")
+            if at_once:
+                arrived, many = windows.take(np.array([row]), np.array([time]), np.array([[*values, NAN]]).T)
+                found.append((arrived[0], *many[:, 0].tolist()))
+            else:
+                arrival, one = windows.take_one(row, time, (*values, NAN))
+                found.append((arrival, *one))
+        return found
+
+    used, fresh = Windows(wanted), Windows(wanted)
+    feed(used, before)
+    rows = dict(used.rows)
+    for symbol in rows:
+        used.forget(symbol)
+    assert (used.held, dict(used.rows)) == (0, {})
+    for expected_, found in zip(feed(fresh, after), feed(used, after), strict=True):
+        assert all(map(same, expected_, found))
+    assert set(used.rows.values()) <= set(range(max(len(rows), len(fresh.rows))))
