@@ -26,7 +26,7 @@ SELECT EXISTS (SELECT FROM ticker_data WHERE origin = 'live' AND fetched_at < %(
 -- What recent_ticks would have said then: for each symbol the newest live tick that had arrived, and those before it
 -- that lie at most so many seconds back, oldest first. (One whose time is more than a day after it arrived, by a clock
 -- that was wrong, is not looked for.)
-SELECT t.symbol, t."timestamp", t.price, t.volume_24h, t.market_cap, t.fetched_at
+SELECT t.symbol, t."timestamp", t.price, t.volume_24h, t.market_cap, t.fetched_at, t.source
 FROM unnest(%(symbols)s::text[]) WITH ORDINALITY AS s (symbol, place)
 CROSS JOIN LATERAL (
     SELECT "timestamp" FROM ticker_data
@@ -42,9 +42,9 @@ CROSS JOIN LATERAL (
 ORDER BY place, t."timestamp";
 
 -- name: values_before_those
--- What values_before would have said then: for each symbol, and each of these fields, the latest live tick that has
--- it and had arrived, before those that ticks_before finds; among so many ticks of a symbol at most.
-SELECT symbol, "timestamp", price, volume_24h, market_cap, fetched_at
+-- What values_before would have said then: for each symbol, each of its sources and each of these fields, the latest
+-- live tick that has it and had arrived, among so many before those that ticks_before finds.
+SELECT symbol, "timestamp", price, volume_24h, market_cap, fetched_at, source
 FROM unnest(%(symbols)s::text[]) WITH ORDINALITY AS s (of_symbol, place)
 CROSS JOIN LATERAL (
     SELECT "timestamp" - make_interval(secs => %(seconds)s) AS reach FROM ticker_data
@@ -53,25 +53,29 @@ CROSS JOIN LATERAL (
     ORDER BY "timestamp" DESC LIMIT 1
 ) AS newest
 CROSS JOIN LATERAL (
-    SELECT DISTINCT found.*
-    FROM unnest(%(fields)s::text[]) AS wanted
-    CROSS JOIN LATERAL (
-        SELECT * FROM (
-            SELECT * FROM ticker_data
-            WHERE ticker_data.symbol = of_symbol AND origin = 'live' AND fetched_at < %(since)s::timestamptz
-              AND "timestamp" < reach
-            ORDER BY "timestamp" DESC LIMIT %(look_at)s
-        ) AS earlier
-        WHERE CASE wanted WHEN 'volume' THEN volume_24h WHEN 'market_cap' THEN market_cap ELSE price END IS NOT NULL
-        ORDER BY "timestamp" DESC LIMIT 1
-    ) AS found
+    SELECT DISTINCT unnest(ARRAY[
+        CASE WHEN 'price' = ANY (%(fields)s) THEN max("timestamp") END,
+        CASE WHEN 'volume' = ANY (%(fields)s) THEN max("timestamp") FILTER (WHERE volume_24h IS NOT NULL) END,
+        CASE WHEN 'market_cap' = ANY (%(fields)s) THEN max("timestamp") FILTER (WHERE market_cap IS NOT NULL) END
+    ]) AS time
+    FROM (
+        SELECT * FROM ticker_data
+        WHERE ticker_data.symbol = of_symbol AND origin = 'live' AND fetched_at < %(since)s::timestamptz
+          AND "timestamp" < reach
+        ORDER BY "timestamp" DESC LIMIT %(look_at)s
+    ) AS earlier
+    GROUP BY source
+) AS last
+CROSS JOIN LATERAL (  -- by its key, however many the planner thinks there are
+    SELECT * FROM ticker_data WHERE ticker_data.symbol = of_symbol AND "timestamp" = last.time LIMIT 1
 ) AS t
 ORDER BY place, "timestamp";
 
 -- name: ticks_as_they_came
--- The live ticks that arrived in a span of time, reply by reply, and within one as a batch has them.
+-- The live ticks that arrived in a span of time, reply by reply, and within one as a batch has them. Composites stand behind
+-- what moved them.
 SELECT symbol, "timestamp", price, volume_24h, market_cap, fetched_at, source
 FROM ticker_data
 WHERE origin = 'live' AND fetched_at >= %(since)s::timestamptz AND fetched_at < %(until)s::timestamptz
   AND (%(symbols)s::text[] IS NULL OR symbol = ANY (%(symbols)s::text[]))
-ORDER BY fetched_at, source, "timestamp", symbol COLLATE "C";
+ORDER BY fetched_at, source = 'all', source, "timestamp", symbol COLLATE "C";

@@ -1,17 +1,24 @@
 -- name: store_ticks
 -- One batch in one statement: new ticks are stored, and rolled up into the candles of all widths. A tick whose
--- (symbol, timestamp) is stored already makes no row (the first stands) and touches no candle.
+-- (symbol, timestamp) is stored already makes no row (the first stands) and touches no candle; nor does one that is held
+-- in quarantine, as somebody may have held it by hand while its provider still repeats it.
 -- Ordered by key throughout, so that two writers can never wait for each other in a circle.
 WITH incoming AS (
     SELECT *
     FROM unnest(
         %(timestamp)s::timestamptz[], %(symbol)s::text[], %(price)s::numeric[], %(volume_24h)s::numeric[],
-        %(market_cap)s::numeric[], %(fetched_at)s::timestamptz[], %(source)s::text[], %(origin)s::text[]
-    ) WITH ORDINALITY AS t ("timestamp", symbol, price, volume_24h, market_cap, fetched_at, source, origin, place)
+        %(market_cap)s::numeric[], %(fetched_at)s::timestamptz[], %(source)s::text[], %(origin)s::text[],
+        %(markets)s::smallint[]
+    ) WITH ORDINALITY AS t
+        ("timestamp", symbol, price, volume_24h, market_cap, fetched_at, source, origin, markets, place)
 ), stored AS (
-    INSERT INTO ticker_data ("timestamp", symbol, price, volume_24h, market_cap, fetched_at, source, origin)
-    SELECT "timestamp", symbol, price, volume_24h, market_cap, fetched_at, source, origin
+    INSERT INTO ticker_data ("timestamp", symbol, price, volume_24h, market_cap, fetched_at, source, origin, markets)
+    SELECT "timestamp", symbol, price, volume_24h, market_cap, fetched_at, source, origin, markets
     FROM incoming
+    WHERE NOT EXISTS (
+        SELECT FROM quarantine AS q
+        WHERE q.symbol = incoming.symbol AND q."timestamp" = incoming."timestamp" AND q.price = incoming.price
+          AND q.state = 'held')
     ORDER BY symbol, "timestamp", place
     ON CONFLICT (symbol, "timestamp") DO NOTHING
     RETURNING symbol, "timestamp", price, volume_24h
@@ -59,7 +66,7 @@ SELECT make_partition(%(month)s::date);
 -- name: recent_ticks
 -- For each symbol its newest live tick and those before it that lie at most so many seconds back, oldest first; of the
 -- first symbol those after a time (NULL: all). A page of them: each look into the index ends at the limit.
-SELECT t.symbol, t."timestamp", t.price, t.volume_24h, t.market_cap, t.fetched_at
+SELECT t.symbol, t."timestamp", t.price, t.volume_24h, t.market_cap, t.fetched_at, t.source
 FROM unnest(%(symbols)s::text[]) WITH ORDINALITY AS s (symbol, place)
 CROSS JOIN LATERAL (
     SELECT "timestamp" FROM ticker_data
@@ -77,24 +84,30 @@ ORDER BY place, t."timestamp"
 LIMIT %(limit)s;
 
 -- name: values_before
--- For each symbol, and each of these columns, the latest live tick that has it, before those that recent_ticks finds.
--- Where a symbol lacks a column, its last so many ticks before are all that is looked at.
-SELECT DISTINCT place, symbol, "timestamp", price, volume_24h, market_cap, fetched_at
+-- For each symbol, each of its sources and each of these columns, the latest live tick that has it, among so many of the
+-- symbol's last ticks before those that recent_ticks finds.
+SELECT place, symbol, "timestamp", price, volume_24h, market_cap, fetched_at, source
 FROM unnest(%(symbols)s::text[]) WITH ORDINALITY AS s (of_symbol, place)
 CROSS JOIN LATERAL (
     SELECT "timestamp" - make_interval(secs => %(seconds)s) AS reach FROM ticker_data
     WHERE ticker_data.symbol = of_symbol AND origin = 'live'
     ORDER BY "timestamp" DESC LIMIT 1
 ) AS newest
-CROSS JOIN unnest(%(columns)s::text[]) AS wanted
 CROSS JOIN LATERAL (
-    SELECT * FROM (
+    SELECT DISTINCT unnest(ARRAY[
+        CASE WHEN 'price' = ANY (%(columns)s) THEN max("timestamp") END,
+        CASE WHEN 'volume_24h' = ANY (%(columns)s) THEN max("timestamp") FILTER (WHERE volume_24h IS NOT NULL) END,
+        CASE WHEN 'market_cap' = ANY (%(columns)s) THEN max("timestamp") FILTER (WHERE market_cap IS NOT NULL) END
+    ]) AS time
+    FROM (
         SELECT * FROM ticker_data
         WHERE ticker_data.symbol = of_symbol AND origin = 'live' AND "timestamp" < reach
         ORDER BY "timestamp" DESC LIMIT %(look_at)s
     ) AS before
-    WHERE CASE wanted WHEN 'volume_24h' THEN volume_24h WHEN 'market_cap' THEN market_cap ELSE price END IS NOT NULL
-    ORDER BY "timestamp" DESC LIMIT 1
+    GROUP BY source
+) AS last
+CROSS JOIN LATERAL (  -- by its key, however many the planner thinks there are
+    SELECT * FROM ticker_data WHERE ticker_data.symbol = of_symbol AND "timestamp" = last.time LIMIT 1
 ) AS t
 ORDER BY place, "timestamp";
 

@@ -49,12 +49,15 @@ DELETE FROM outbox
 TRUNCATE outbox
 DELETE FROM channels
 TRUNCATE channels
+DELETE FROM quarantine
+TRUNCATE quarantine
 DELETE FROM silences
 TRUNCATE silences
 UPDATE silences SET why = 'x'
 UPDATE silences SET ends_at = now()
 UPDATE silences SET rule = '*', ended_at = NULL
 TRUNCATE rules
+TRUNCATE gaps
 INSERT INTO leader (epoch, holder, renewed_at) VALUES (9, 'me', now())
 DELETE FROM leader
 TRUNCATE leader
@@ -125,6 +128,8 @@ FORBIDDEN = {
         "INSERT INTO rules (name, origin, definition) VALUES ('x', 'api', '{}')",
         "UPDATE rules SET error = NULL",
         "DELETE FROM rules",
+        "DELETE FROM gaps",
+        "UPDATE gaps SET state = 'open', settled_at = NULL",
         "UPDATE leader SET epoch = epoch + 1",
         "SELECT * FROM leader FOR KEY SHARE",
         "SELECT * FROM ticker_data FOR UPDATE",

@@ -39,10 +39,16 @@ OF_APP = {
     "instruments": "SELECT INSERT UPDATE",
     "alert_states": "SELECT INSERT UPDATE",
     "provider_calls": "SELECT INSERT UPDATE",
+    "provider_accounts": "SELECT INSERT UPDATE",
+    "provider_recent_calls": "SELECT INSERT DELETE",
     "outbox": "SELECT INSERT UPDATE",
     "channels": "SELECT INSERT UPDATE",
     "silences": "SELECT INSERT",  # and UPDATE of ended_at alone
     "rules": "SELECT INSERT UPDATE DELETE",
+    "watch": "SELECT INSERT UPDATE DELETE",
+    "aliases": "SELECT INSERT",
+    "gaps": "SELECT INSERT UPDATE DELETE",
+    "quarantine": "SELECT INSERT UPDATE",
     "leader": "SELECT UPDATE",
     "daily_ohlcv": "SELECT",
     "schema_migrations": "SELECT",
@@ -58,7 +64,10 @@ OF_APP = {
 """All that the daemon may do to each table and view. A new one has to be given its line here."""
 
 MAY_CALL = {
-    APP: {"coverage", "make_partition", "matches", "refresh_daily_ohlcv", "selects"},
+    APP: {
+        *("coverage", "make_partition", "matches", "refresh_daily_ohlcv", "selects"),
+        *("hold_tick", "recompute_candles"),
+    },
     READER: {"coverage", "matches", "selects"},
 }
 
@@ -211,7 +220,10 @@ def test_functions_with_the_owners_rights_look_for_their_tables_nowhere_else(dsn
     with closing(psycopg2.connect(dsn)) as connection:
         definers = rows(connection, "SELECT proname, proconfig FROM pg_proc WHERE prosecdef AND"
                                     " pronamespace = 'public'::regnamespace")  # fmt: skip
-    assert {name for name, _ in definers} == {"make_partition", "refresh_daily_ohlcv"}
+    assert {name for name, _ in definers} == {
+        *("make_partition", "refresh_daily_ohlcv"),
+        *("hold_tick", "recompute_candles"),
+    }
     assert [config for _, config in definers] == [["search_path=public, pg_temp"]] * len(definers)
 
 
@@ -239,7 +251,7 @@ def test_the_daemons_role_stores_makes_partitions_and_refreshes(dsn: str, is_log
     alert["severity"] = "warning"
     with closing(Database(user, threading.Event(), role=APP)) as database:
         assert database.query("make_partition", month=month) == [(True,)]
-        values = {**tick, "fetched_at": time, "source": "s", "origin": "live"}
+        values = {**tick, "fetched_at": time, "source": "s", "origin": "live", "markets": None}
         for _ in range(2):  # the second time into candles that are there
             database.query("store_ticks", **{name: [value] for name, value in values.items()})
             values["timestamp"] = time.replace(minute=1)

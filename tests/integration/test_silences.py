@@ -320,7 +320,12 @@ def test_without_alerts_a_batch_asks_nothing_more(database: Database, monkeypatc
         asked.append(name)
         return [(1,)]
 
+    def noted_together(_cursor: Any, calls: dict[str, object]) -> list[tuple[Any, ...]]:
+        asked.extend(calls)
+        return [(1,)]
+
     monkeypatch.setattr("app.store.execute", noted)
+    monkeypatch.setattr("app.store.execute_together", noted_together)
     tick = Tick("BTC", NOON, 1, None, None, NOON, "coingecko")  # type: ignore[arg-type]
     Store(database, BOTH).save([tick], Outcome())
     assert asked == ["make_partition", "leading", "store_ticks"]
