@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
-from urllib.parse import urlsplit
 
 import psycopg2
 from psycopg2.extensions import parse_dsn
@@ -14,27 +13,19 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_va
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from app import addresses
+from app.addresses import address
 from app.database_tls import hosts, weakness
 from app.errors import ConfigurationError
 from app.given import Given
 from app.notify import parse_allowed, parse_channels
-from app.watch import parse_watch
+from app.watch import ALL, parse_watch
 
 _MOST_CALLS = 1_000_000_000
 
 
-def _http_url(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or re.search(r"[\s?#@]", text):
-        raise ValueError("should be an http:// or https:// address, without user, password and query")
-    return text
-
-
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
+HttpUrl = Annotated[str, AfterValidator(address)]
+_MARKET = re.compile(r"[a-z0-9_]{1,40}")
 
 
 class Settings(BaseSettings):
@@ -58,6 +49,23 @@ class Settings(BaseSettings):
         None, ge=0, le=_MOST_CALLS, description="0 = no limit, empty = the plan's"
     )
 
+    coinmarketcap_api_key: SecretStr = Field(SecretStr(""), description="your CoinMarketCap key; empty = without one")
+    coinmarketcap_base_url: HttpUrl | None = Field(None, description="empty = CoinMarketCap's own root")
+    coinmarketcap_calls_per_minute: int | None = Field(
+        None, ge=0, le=_MOST_CALLS, description="0 = no limit, empty = the plan's"
+    )
+    coinmarketcap_credits_per_month: int | None = Field(
+        None, ge=0, le=_MOST_CALLS, description="0 = no limit, empty = the plan's"
+    )
+
+    stream: str = Field("", description="exchanges that are listened to instead of asked, separated by commas")
+    fallback: str = Field("", description="markets that stand in for the default one while it is down, best first")
+    composite: Literal["mean", "median"] = Field("mean", description="how @all is made of its markets' prices")
+    pace: Literal["sustain", "fast"] = Field("sustain", description="how a month's calls are spent")
+    backfill_days: int = Field(30, ge=0, le=3650, description="how far back holes are filled; 0 = not by themselves")
+
+    addresses: dict[str, str] = Field(default_factory=dict, description="<MARKET>_BASE_URL and <MARKET>_WS_URL")
+
     database_url: SecretStr = Field(SecretStr(""), description="a PostgreSQL URL; empty = embedded, in DATA_DIR")
     database_trusted_hosts: str = Field("", description="hosts of it that need no sslmode=verify-full")
     data_dir: Path = Field(Path("data"), description="where the daemon keeps its own files")
@@ -74,7 +82,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
     log_format: Literal["console", "json"] = Field("console", description="how a log line looks")
 
-    @field_validator("log_level", "log_format", "coingecko_plan", "source", mode="before")
+    @field_validator("log_level", "log_format", "coingecko_plan", "source", "composite", "pace", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
@@ -82,9 +90,17 @@ class Settings(BaseSettings):
     @field_validator("source")
     @classmethod
     def _is_market(cls, value: str) -> str:
-        if not re.fullmatch(r"[a-z0-9_]{1,40}", value):
+        if not _MARKET.fullmatch(value) or value == ALL:
             raise ValueError("should be the name of a market, like coingecko")
         return value
+
+    @field_validator("stream", "fallback")
+    @classmethod
+    def _are_markets(cls, value: str) -> str:
+        names = [name.strip().lower() for name in value.split(",") if name.strip()]
+        if not all(_MARKET.fullmatch(name) and name != ALL for name in names):
+            raise ValueError("should be names of markets, separated by commas, like kraken,coinbase")
+        return ",".join(dict.fromkeys(names))
 
     @field_validator("quote")
     @classmethod
@@ -93,7 +109,7 @@ class Settings(BaseSettings):
             raise ValueError("should be one currency, like USD")
         return value.upper()
 
-    @field_validator("coingecko_api_key")
+    @field_validator("coingecko_api_key", "coinmarketcap_api_key")
     @classmethod
     def _fits_a_header(cls, value: SecretStr) -> SecretStr:
         if not re.fullmatch(r"[!-~]*", value.get_secret_value()):
@@ -124,6 +140,28 @@ class Settings(BaseSettings):
         except RuntimeError:
             raise ValueError("should be a path; no user of that name has a home here") from None
 
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The markets that are listened to."""
+        return tuple(filter(None, self.stream.split(",")))
+
+    @property
+    def fallbacks(self) -> tuple[str, ...]:
+        """The markets that stand in for the default one."""
+        return tuple(filter(None, self.fallback.split(",")))
+
+    def base_url(self, market: str) -> str | None:
+        """Where to ask this market instead of its own address, without a slash at the end."""
+        return self._address(market, "base")
+
+    def ws_url(self, market: str) -> str | None:
+        """Where to listen to this market instead of its own address."""
+        return self._address(market, "ws")
+
+    def _address(self, market: str, kind: str) -> str | None:
+        own = getattr(self, f"{market}_{kind}_url", None) or self.addresses.get(f"{market}_{kind}_url".upper())
+        return own.rstrip("/") if own else None
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -137,7 +175,7 @@ class Settings(BaseSettings):
         return (init_settings,)
 
 
-KEYS: dict[str, str] = {name.upper(): name for name in Settings.model_fields}
+KEYS: dict[str, str] = {name.upper(): name for name in Settings.model_fields if name != "addresses"}
 """The key of every setting, as the environment writes it, and its field."""
 
 SECRETS = frozenset(k for k, name in KEYS.items() if Settings.model_fields[name].annotation is SecretStr)
@@ -150,11 +188,14 @@ def load(env_file: Path | None = Path(".env"), **override: Any) -> Settings:
     KEY_FILE names. Raises ConfigurationError, naming every key that is wrong, where it stands, its value (never a
     secret's) and what is allowed.
     """
-    given = Given(KEYS, SECRETS, env_file)
+    given = Given(KEYS, SECRETS, env_file, addresses.KEY)
     try:
-        texts = {name: text for key, name in KEYS.items() if name not in override and (text := given.text(key))}
-        settings = Settings(**{**texts, **override})
+        texts: dict[str, Any] = {key: text for key in KEYS if KEYS[key] not in override and (text := given.text(key))}
+        told = given.family()
+        good, bad = addresses.read(told)
+        settings = Settings(**{"addresses": good, **{KEYS[key]: text for key, text in texts.items()}, **override})
         wrong = [(name, getattr(settings, name), reason) for name, reason in _between(settings)]
+        wrong = wrong or [(key, told[key], reason) for key, reason in bad.items() if _is_meant(key, settings)]
     except ValidationError as error:
         wrong = [(str(e["loc"][0]), e["input"], _reason(e)) for e in error.errors()]
     if wrong:
@@ -195,6 +236,16 @@ def _between(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "coingecko_plan", "needs COINGECKO_API_KEY, which is empty"
     if settings.coingecko_plan == "keyless" and has_key:
         yield "coingecko_api_key", "is set, so COINGECKO_PLAN should be demo or pro (the key does not say which)"
+    if settings.source in settings.fallbacks:
+        yield "fallback", f"{settings.source} is the default market itself: it cannot stand in for itself"
+
+
+def _is_meant(key: str, settings: Settings) -> bool:
+    """Whether a key like KRAKEN_BASE_URL is for us: other programs have theirs, such as OPENAI_BASE_URL."""
+    entries = parse_watch(settings.watch, default_market=settings.source, default_quote=settings.quote)
+    markets = {*(entry.market for entry in entries), *settings.streams, *settings.fallbacks}
+    match = addresses.KEY.fullmatch(key)
+    return match is not None and match["market"].lower() in markets
 
 
 def _between_channels(settings: Settings) -> Iterator[tuple[str, str]]:

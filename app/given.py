@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import stat
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -13,9 +14,9 @@ from app.errors import ConfigurationError
 
 _ENVIRONMENT = "the environment"
 # A .env beside docker-compose.yml also feeds Compose itself and the database's container; these keys are not ours.
-_KEYS_OF_OTHERS = ("COMPOSE_", "DOCKER_", "POSTGRES_", "PG")
+_KEYS_OF_OTHERS = ("COMPOSE_", "DOCKER_", "EXCHANGES", "POSTGRES_", "PG")
 # In the environment anything may stand; but a key that starts like one of ours and is none is a typing error.
-_OUR_PREFIXES = ("COINGECKO_", "TICK_", "VIEW_REFRESH")
+_OUR_PREFIXES = ("COINGECKO_", "COINMARKETCAP_", "TICK_", "VIEW_REFRESH")
 _DOCKER_SECRETS = Path("/run/secrets")
 
 
@@ -23,11 +24,17 @@ class Given:
     """The environment first, then ``.env``: the first that has a key at all decides, also when it says nothing.
 
     A secret may stand there as KEY, or as KEY_FILE, the file to read it from. Raises ConfigurationError for a ``.env``
-    that cannot be read, and for keys that no setting has.
+    that cannot be read, and for keys that no setting has: of which neither is a name nor fits the pattern ``family``.
     """
 
-    def __init__(self, keys: Collection[str], secrets: Collection[str], env_file: Path | None) -> None:
-        self._secrets = secrets
+    def __init__(
+        self,
+        keys: Collection[str],
+        secrets: Collection[str],
+        env_file: Path | None,
+        family: re.Pattern[str] = re.compile(r"(?!)"),
+    ) -> None:
+        self._secrets, self._family = secrets, family
         self._known = [*keys, *(f"{key}_FILE" for key in keys if key in secrets)]
         self._places: dict[str, Mapping[str, str]] = {_ENVIRONMENT: os.environ}
         if env_file is not None:
@@ -51,6 +58,11 @@ class Given:
             raise ConfigurationError(f"{key} and {key}_FILE (in {place}) are both set: one of them is enough")
         return _content(f"{key}_FILE={path} (in {place})", Path(path))
 
+    def family(self) -> dict[str, str]:
+        """What is given for the keys that fit the pattern and are no setting of their own."""
+        keys = {key for values in self._places.values() for key in values if self._is_family(key)}
+        return {key: self.text(key) for key in sorted(keys)}
+
     def where(self, key: str) -> str:
         """`` (in .env)`` or the like; empty for a key that nobody gives."""
         place = self._place(key)
@@ -67,7 +79,7 @@ class Given:
         return [file for file in files if not file.is_relative_to(_DOCKER_SECRETS) and _is_open_to_all(file)]
 
     def _place(self, key: str) -> str | None:
-        keys = {key, f"{key}_FILE"} & {*self._known}
+        keys = {key} | ({f"{key}_FILE"} & {*self._known})
         return next((place for place, values in self._places.items() if not keys.isdisjoint(values)), None)
 
     def _unknown(self) -> list[tuple[str, str]]:
@@ -76,10 +88,17 @@ class Given:
             for place, values in self._places.items()
             for key in values
             if key not in self._known
+            and not self._is_family(key)
             and (
                 key.upper().startswith(_OUR_PREFIXES) if place is _ENVIRONMENT else not key.startswith(_KEYS_OF_OTHERS)
             )
         ]
+
+    def _is_family(self, key: str) -> bool:
+        if key in self._known or not self._family.fullmatch(key):
+            return False
+        # One letter off the name of a setting is a typing error.
+        return not difflib.get_close_matches(key, self._known, n=1, cutoff=0.94)
 
     def _suggestion(self, key: str) -> str:
         near = difflib.get_close_matches(key.upper(), self._known, n=1)

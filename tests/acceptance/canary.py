@@ -52,6 +52,7 @@ def secrets_of(echoing: Echoing, dsn: str) -> dict[str, object]:
     port = int(echoing.url.rpartition(":")[2])
     return {
         "COINGECKO_API_KEY": KEY,
+        "COINMARKETCAP_API_KEY": KEY,
         "DATABASE_URL": with_password(dsn),
         "NOTIFY_URLS": notify_urls(port),
     }

@@ -243,7 +243,7 @@ sys.path.insert(0, {os.fspath(Path(__file__).parents[2])!r})
 import app.api.status, app.http, app.cli
 def boom(*_, **__):
     raise RuntimeError("boom")
-app.http._session.__globals__["_Session"].get = boom
+app.http._session.__globals__["_Session"].request = boom
 app.api.status._ask = boom
 app.cli.main()
 """)

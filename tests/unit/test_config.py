@@ -309,6 +309,7 @@ def test_other_keys_are_not_ours_to_judge(env_file: Path, monkeypatch: pytest.Mo
 def test_the_effective_configuration_masks_every_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COINGECKO_PLAN", "demo")
     monkeypatch.setenv("COINGECKO_API_KEY", CANARY)
+    monkeypatch.setenv("COINMARKETCAP_API_KEY", CANARY)
     monkeypatch.setenv("DATABASE_URL", f"postgresql://me:{CANARY}@localhost/x")
     monkeypatch.setenv("NOTIFY_URLS", f"ops=jsons://hooks.example.org/{CANARY}")
     settings = load(None)
@@ -330,3 +331,55 @@ def test_an_at_sign_in_a_password_is_refused_before_half_of_it_becomes_a_host(mo
     said = refusal()
     assert "with @ in the password as %40" in said
     assert "topsecret" not in said
+
+
+def test_every_market_may_have_addresses_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("KRAKEN_BASE_URL", "http://127.0.0.1:9/0/")
+    env_file = tmp_path / ".env"
+    env_file.write_text("KRAKEN_WS_URL=ws://127.0.0.1:9/v2\nCOINMARKETCAP_BASE_URL=http://127.0.0.1:8\n")
+
+    settings = config.load(env_file)
+
+    assert settings.base_url("kraken") == "http://127.0.0.1:9/0"
+    assert settings.ws_url("kraken") == "ws://127.0.0.1:9/v2"
+    assert settings.base_url("coinmarketcap") == "http://127.0.0.1:8"
+    assert settings.base_url("binance") is None
+
+
+def test_a_bad_address_of_a_market_in_use_stops_the_start_and_that_of_another_program_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "nowhere")
+    assert config.load(None).base_url("openai") is None
+
+    monkeypatch.setenv("KRAKEN_WS_URL", "http://127.0.0.1")
+    monkeypatch.setenv("WATCH", "BTC@kraken")
+    with pytest.raises(ConfigurationError, match=r"^KRAKEN_WS_URL=http://127\.0\.0\.1 .* should be an ws://"):
+        config.load(None)
+
+
+def test_an_address_one_letter_off_a_setting_is_a_typing_error(tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text("COINGEKO_BASE_URL=http://127.0.0.1\n")
+    with pytest.raises(ConfigurationError, match="did you mean COINGECKO_BASE_URL"):
+        config.load(env_file)
+
+
+@pytest.mark.parametrize("text", ["kraken;coinbase", "all", "Kraken Pro"])
+def test_a_list_of_markets_holds_markets(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("FALLBACK", text)
+    with pytest.raises(ConfigurationError, match="should be names of markets"):
+        config.load(None)
+
+
+def test_lists_of_markets_are_read_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FALLBACK", "CoinMarketCap, kraken,kraken")
+    monkeypatch.setenv("STREAM", "kraken")
+    settings = config.load(None)
+    assert (settings.fallbacks, settings.streams) == (("coinmarketcap", "kraken"), ("kraken",))
+
+
+def test_the_default_market_cannot_stand_in_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FALLBACK", "kraken,coingecko")
+    with pytest.raises(ConfigurationError, match="cannot stand in for itself"):
+        config.load(None)

@@ -16,6 +16,7 @@ from app.errors import ConfigurationError
 CANARY = "canary-3f9a"
 GOOD = {
     "COINGECKO_API_KEY": CANARY,
+    "COINMARKETCAP_API_KEY": CANARY,
     "DATABASE_URL": f"postgresql://me:{CANARY}@localhost/x",
     "NOTIFY_URLS": f"mine=jsons://me:{CANARY}@hooks.example.com/x",
 }
