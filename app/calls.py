@@ -2,49 +2,42 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
 import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 from psycopg2 import extensions as pg
 
 from app import log
+from app.call_file import CallFile
 from app.clock import Clock
 from app.db import Database, execute
-from app.errors import CannotWrite, DatabaseRefused, DatabaseUnavailable, SchemaTooNew
+from app.errors import CannotWrite, DatabaseRefused, DatabaseUnavailable
 from app.http import DEADLINE_SECONDS
+from app.limits import Account, Agree, CallBudget, Spending, Standing
+from app.minute import Recent
+from app.pacing import Learned
+
+T = TypeVar("T")
 
 _PATIENCE_SECONDS = 2.0  # for one answer of the database: a call waits for it
 _AWAY_SECONDS = 30.0  # until a database that was away is asked again, as the file has it all
 
-_VERSION = 1
-_SCHEMA = """
--- One row: who we are among those who share a provider's key.
-CREATE TABLE about (spender TEXT NOT NULL);
--- Our calls in a month, and those of the others as the database last said.
-CREATE TABLE spent (
-    source TEXT NOT NULL, month TEXT NOT NULL, ours INTEGER NOT NULL, others INTEGER NOT NULL,
-    PRIMARY KEY (source, month)
-);
--- The latest calls: seconds since 1970, and of the monotonic clock, which starts anew with the machine.
-CREATE TABLE recent (n INTEGER PRIMARY KEY, source TEXT NOT NULL, wall REAL NOT NULL, monotonic REAL NOT NULL);
-CREATE INDEX recent_of ON recent (source, n);
-"""
-_SPENT = """
-INSERT INTO spent VALUES (?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET ours = max(ours, excluded.ours), others = excluded.others
-"""
-_FORGET = """
-DELETE FROM recent WHERE source = :source AND n <= (
-    SELECT n FROM recent WHERE source = :source ORDER BY n DESC LIMIT 1 OFFSET :keep
-)
-"""
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+@contextmanager
+def of_command(name: str, database: Database, clock: Clock) -> Iterator[CallLedger]:
+    """The ledger of a command, beside a daemon or without one: its calls count, where the database answers."""
+    with (
+        TemporaryDirectory() as folder,
+        closing(CallLedger(database, Path(folder) / "calls.sqlite", clock, name)) as its,
+    ):
+        yield its
 
 
 class CallLedger:
@@ -53,77 +46,162 @@ class CallLedger:
     Each call is in the file, on disk, before it is made, and in the database, if that answers. The database holds the
     count of each spender, not sums of calls, so that telling it again is harmless. While it is away, the others have
     spent what they had when it last answered. While the file cannot be written, the database and memory have to do.
+
+    ``spender``: what a command calls itself that keeps no file from one run to the next. It takes no part in the pace.
     """
 
-    def __init__(self, database: Database, path: Path, clock: Clock) -> None:
-        self._database, self._file, self._clock = database, CallFile(path), clock
+    def __init__(self, database: Database, path: Path, clock: Clock, spender: str | None = None) -> None:
+        self._database, self._file, self._clock = database, CallFile(path, spender), clock
+        # A command has no file in which it would find the calls of its last run: they are another's.
+        self._caller = None if spender is None else f"{spender} {uuid.uuid4()}"
+        self.budgets: dict[Account, CallBudget] = {}
+        """As app.limits.Ledger says."""
         self._lock = threading.Lock()
-        self._spent: dict[tuple[str, date], tuple[int, int]] = {}
+        self._known: dict[tuple[Account, date], Standing] = {}
         self._away_until: float | None = None
         self._unwritten: str | None = None
 
-    def recent(self, source: str) -> list[float]:
+    def recent(self, account: Account) -> list[Recent]:
         """As app.limits.Ledger says. The first use of the file: raises CannotWrite."""
         now, monotonic = self._clock.now().timestamp(), self._clock.monotonic()
         with self._lock:
-            written = self._file.recent(source)
-        return [_age(now - wall, monotonic - then) for wall, then in written]
+            written = self._file.recent(account)
+        return [Recent(_age(now - wall, monotonic - then), bool(backfill)) for wall, then, backfill in written]
 
-    def spent(self, source: str, month: date) -> int:
+    def look(self, account: Account, month: date) -> Standing:
         """As app.limits.Ledger says."""
         with self._lock:
-            self._spent[source, month] = self._share(source, month, *self._known(source, month))
-            return sum(self._spent[source, month])
+            known = self._what_is_known(account, month)
+            asked = self._ask(lambda cursor: self._standing(cursor, account, month, known))
+            return self._know(account, month, asked or known)
 
-    def spend(self, source: str, month: date | None, keep: int) -> int:
+    def spend(self, account: Account, month: date, spending: Spending, agree: Agree) -> Standing:
         """As app.limits.Ledger says."""
         with self._lock:
-            spent = None
-            if month is not None:
-                ours, others = self._known(source, month)
-                spent = self._spent[source, month] = self._share(source, month, ours + 1, others)
-            self._write_down(source, month, spent, keep)
-            return sum(spent or ())
+            known = self._what_is_known(account, month)
+
+            def work(cursor: pg.cursor) -> Standing:
+                execute(cursor, "lock_calls", source=account.source, account=account.name)
+                standing = self._standing(cursor, account, month, known)
+                agree(standing)
+                standing = _after(standing, spending)
+                execute(
+                    cursor,
+                    "spend_calls",
+                    source=account.source,
+                    account=account.name,
+                    month=month,
+                    spender=self._file.spender,
+                    caller=self._caller or self._file.spender,
+                    calls=standing.ours,
+                    backfill=standing.ours_backfill,
+                    is_backfill=spending.backfill,
+                    polls=self._caller is None and not spending.backfill,
+                )
+                return standing
+
+            standing = self._ask(work)
+            if standing is None:
+                agree(known)
+                standing = _after(known, spending)
+            self._know(account, month, standing)
+            self._write_down(account, month, spending)
+            return standing
+
+    def learn(self, account: Account, per_minute: int) -> None:
+        """As app.limits.Ledger says."""
+        with self._lock:
+            values = {"source": account.source, "account": account.name, "per_minute": per_minute}
+            self._ask(lambda cursor: execute(cursor, "learn_calls_a_minute", **values))
+            with suppress(CannotWrite):  # said when a call is to be written
+                self._file.learn(account, per_minute, self._clock.now().timestamp())
+
+    def correct(self, account: Account, month: date, spent: int) -> Standing:
+        """As app.limits.Ledger says."""
+        with self._lock:
+            known = self._what_is_known(account, month)
+
+            def work(cursor: pg.cursor) -> Standing:
+                values = {"source": account.source, "account": account.name, "month": month}
+                execute(cursor, "lock_calls", source=account.source, account=account.name)
+                execute(cursor, "calls_elsewhere", spent=spent, **values)
+                return self._standing(cursor, account, month, known)
+
+            standing = self._ask(work) or replace(known, others=max(known.others, spent - known.ours))
+            return self._know(account, month, standing)
+
+    def first_to_say(self, account: Account, month: date) -> bool:
+        """As app.limits.Ledger says; while the database is away, we are."""
+        with self._lock:
+            values = {"source": account.source, "account": account.name, "month": month}
+            said = self._ask(lambda cursor: execute(cursor, "warn_of_month", **values))
+            return said is None or bool(said)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the database answered, when it was last asked."""
+        return self._away_until is None
 
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
 
-    def _known(self, source: str, month: date) -> tuple[int, int]:
-        if (source, month) not in self._spent:
+    def _what_is_known(self, account: Account, month: date) -> Standing:
+        """Without the database: others' calls of the last minutes are then unknown."""
+        if (account, month) not in self._known:
             with suppress(CannotWrite):  # said when it is to be written
-                return self._file.spent(source, month)
-        return self._spent.get((source, month), (0, 0))
+                learned = self._file.learned(account, self._clock.now().timestamp())
+                return Standing(*self._file.spent(account, month), learned=learned)
+        return self._known.get((account, month), Standing())
 
-    def _share(self, source: str, month: date, ours: int, others: int) -> tuple[int, int]:
-        """Tell the database; our calls and those of the others, as it knows them."""
+    def _know(self, account: Account, month: date, standing: Standing) -> Standing:
+        # What was learned has an age; who asks has it already.
+        self._known[account, month] = replace(standing, recent=None, learned=None)
+        return standing
+
+    def _standing(self, cursor: pg.cursor, account: Account, month: date, known: Standing) -> Standing:
+        ((ours, others, our_backfill, others_backfill, pollers, polls, backfills, learned, age),) = execute(
+            cursor,
+            "calls_standing",
+            source=account.source,
+            account=account.name,
+            month=month,
+            spender=self._file.spender,
+            caller=self._caller or self._file.spender,
+        )
+        ages = [(age, False) for age in polls] + [(age, True) for age in backfills]
+        return Standing(
+            max(known.ours, ours),
+            others,
+            max(known.ours_backfill, our_backfill),
+            others_backfill,
+            pollers,
+            [Recent(max(0.0, age - DEADLINE_SECONDS), backfill) for age, backfill in ages],
+            _newer(known.learned, None if learned is None else Learned(learned, max(0.0, age))),
+        )
+
+    def _ask(self, work: Callable[[pg.cursor], T]) -> T | None:
+        """What the database answers, None while it is away."""
         if self._away_until is not None and self._clock.monotonic() < self._away_until:
-            return ours, others
-
-        def work(cursor: pg.cursor) -> tuple[int, int]:
-            execute(cursor, "lock_calls", source=source)
-            spender = self._file.spender
-            rows = execute(cursor, "count_calls", source=source, month=month, spender=spender, calls=ours)
-            return int(rows[0][0]), int(rows[0][1])
-
+            return None
         try:
-            counts = self._database.once(work, patience=_PATIENCE_SECONDS)
+            answer = self._database.once(work, patience=_PATIENCE_SECONDS)
         except (DatabaseUnavailable, DatabaseRefused) as error:
             if self._away_until is None:
                 log.get(__name__).warning(
                     f"Calls are counted in {self._file.path} alone: {error}.", action="calls_not_shared"
                 )
             self._away_until = self._clock.monotonic() + _AWAY_SECONDS
-            return ours, others
+            return None
         if self._away_until is not None:
             log.get(__name__).info("Calls are counted in the database again.", action="calls_shared")
             self._away_until = None
-        return counts
+        return answer
 
-    def _write_down(self, source: str, month: date | None, spent: tuple[int, int] | None, keep: int) -> None:
-        trouble = None
+    def _write_down(self, account: Account, month: date, spending: Spending) -> None:
+        trouble, time = None, (self._clock.now().timestamp(), self._clock.monotonic())
         try:
-            self._file.write(source, month, spent, (self._clock.now().timestamp(), self._clock.monotonic()), keep)
+            self._file.write(account, month, self._known[account, month], time, spending)
         except CannotWrite as error:
             trouble = str(error)
         if (trouble is None) != (self._unwritten is None):
@@ -137,112 +215,15 @@ class CallLedger:
         self._unwritten = trouble
 
 
-class CallFile:
-    """The SQLite file. For one thread at a time. Every commit is on disk when its method returns (WAL, FULL).
-
-    It is opened when it is first used, and again after a failure. Every method raises CannotWrite when SQLite fails.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._db: sqlite3.Connection | None = None
-        self.spender = str(uuid.uuid4())
-        """Who we are among those who share a provider's key; a file that is there knows it better."""
-
-    def recent(self, source: str) -> list[tuple[float, float]]:
-        """When the latest calls were written down, oldest first: by the wall clock and by the monotonic one."""
-        with self._transaction() as db:
-            return db.execute("SELECT wall, monotonic FROM recent WHERE source = ? ORDER BY n", (source,)).fetchall()
-
-    def spent(self, source: str, month: date) -> tuple[int, int]:
-        """Our calls in the month, and those of the others, as last written."""
-        key = (source, month.isoformat())
-        with self._transaction() as db:
-            row = db.execute("SELECT ours, others FROM spent WHERE source = ? AND month = ?", key).fetchone()
-        return row or (0, 0)
-
-    def write(
-        self, source: str, month: date | None, spent: tuple[int, int] | None, time: tuple[float, float], keep: int
-    ) -> None:
-        """Write down a call, and the month's counts with it; forget all but so many of the latest calls."""
-        with self._transaction() as db:
-            if month is not None and spent is not None:
-                db.execute(_SPENT, (source, month.isoformat(), *spent))
-            db.execute("INSERT INTO recent VALUES (NULL, ?, ?, ?)", (source, *time))
-            db.execute(_FORGET, {"source": source, "keep": keep})
-
-    def close(self) -> None:
-        """Let go of it. What is not committed is undone."""
-        db, self._db = self._db, None
-        if db is not None:
-            with suppress(sqlite3.Error):  # closing tidies up the log; where that fails, the next open does it
-                db.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        try:
-            if self._db is None:
-                self._open()
-            assert self._db is not None  # noqa: S101  _open has just made it
-            self._db.execute("BEGIN IMMEDIATE")
-            yield self._db
-            self._db.execute("COMMIT")
-        except (sqlite3.Error, OSError) as error:
-            self.close()
-            raise CannotWrite(f"{self.path}: cannot be written ({error}); free some space on its disk") from error
-        except BaseException:
-            self.close()
-            raise
-
-    def _open(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
-        try:
-            self._connect()
-        except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
-                raise
-            self._set_aside(error)
-            self._connect()
-
-    def _connect(self) -> None:
-        db = self._db = sqlite3.connect(self.path, timeout=0.5, isolation_level=None, check_same_thread=False)
-        # One connection, and no other process: no shared memory file, and no part in SQLite's WAL-reset bug.
-        db.execute("PRAGMA locking_mode = EXCLUSIVE")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("BEGIN IMMEDIATE")
-        found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if found != "ok":
-            raise _Damaged(found)
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version > _VERSION:
-            raise SchemaTooNew(f"{self.path}: written by a newer version of this program; run that one")
-        if version == 0:
-            for statement in _SCHEMA.split(";"):
-                db.execute(statement)
-            db.execute("INSERT INTO about VALUES (?)", (self.spender,))
-            db.execute(f"PRAGMA user_version = {_VERSION}")
-        db.execute("COMMIT")
-        self.spender = db.execute("SELECT spender FROM about").fetchone()[0]
-
-    def _set_aside(self, error: sqlite3.Error) -> None:
-        self.close()
-        aside = self.path.with_name(f"{self.path.name}.damaged")
-        for suffix in ("", "-wal"):
-            with suppress(FileNotFoundError):
-                Path(f"{self.path}{suffix}").replace(f"{aside}{suffix}")
-        log.get(__name__).error(
-            f"{self.path} is damaged ({error}). It is kept as {aside.name}, and a new one is begun.",
-            action="calls_damaged",
-            path=str(self.path),
-        )
+def _after(standing: Standing, spending: Spending) -> Standing:
+    backfill = spending.credits if spending.backfill else 0
+    return replace(standing, ours=standing.ours + spending.credits, ours_backfill=standing.ours_backfill + backfill)
 
 
-class _Damaged(sqlite3.DatabaseError):
-    """The check at the start found something wrong."""
-
-    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+def _newer(one: Learned | None, other: Learned | None) -> Learned | None:
+    if one is None or other is None:
+        return one or other
+    return one if one.age < other.age else other
 
 
 def _age(by_wall: float, by_monotonic: float) -> float:

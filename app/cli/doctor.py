@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from contextlib import closing
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 
 import click
 
 from app import channels, config, embedded, log, migrations, sources, status
 from app.alerts import rules_file
+from app.calls import CallLedger, of_command
 from app.clock import SystemClock
 from app.config import Settings
-from app.db import connect, execute, translated
+from app.db import Database, connect, execute, translated
 from app.embedded.process import installed_programs
 from app.errors import (
     CannotWrite,
@@ -116,7 +118,27 @@ def _look(dsn: str) -> tuple[str, str, datetime, int]:
 
 
 def _provider(settings: Settings) -> str:
-    return " ".join(source.ping() for source in _sources(settings).values())
+    with _sources(settings) as (asked, ledger):
+        return " ".join(f"{source.ping()}{_budget(source, ledger)}." for source in asked.values())
+
+
+def _budget(source: Source, ledger: CallLedger) -> str:
+    """What the limits leave, after the call that was just made."""
+    source.learn_plan()
+    budget = source.budget
+    per_minute, of_plan = budget.per_minute, budget.per_minute_of_plan
+    parts = [f"{of_plan} calls a minute"] if of_plan else []
+    if per_minute < of_plan:
+        parts.append(f"{per_minute} for now, after a 429")
+    if budget.per_month and not ledger.is_shared:
+        parts.append(f"{budget.per_month} credits a month; how many are spent, the database knows")
+    elif budget.per_month:
+        parts.append(
+            f"{budget.spent_this_month} of {budget.per_month} credits spent this month, {budget.left_this_month} left"
+            f" ({budget.left_for_backfill} of them for backfill)"
+        )
+        parts.append(f"PACE={budget.mode}" + (f", a credit in {pace:.0f} s" if (pace := budget.pace()) else ""))
+    return "".join(f"; {part}" for part in parts)
 
 
 def _clock(settings: Settings) -> str:
@@ -145,22 +167,17 @@ def _running_dsn(settings: Settings) -> str | None:
     return settings.database_url.get_secret_value() or embedded.address(settings.data_dir)
 
 
-def _sources(settings: Settings) -> dict[str, Source]:
+@contextmanager
+def _sources(settings: Settings) -> Iterator[tuple[dict[str, Source], CallLedger]]:
+    """What is asked counts, where a database has the counts; a look at the provider's door must work without one."""
     entries = parse_watch(settings.watch, default_market=settings.source, default_quote=settings.quote)
-    return sources.build([entry.market for entry in entries], settings, SystemClock(), _NoLedger())
-
-
-class _NoLedger:
-    """Counts no calls: a look at the provider's door must work without a database."""
-
-    def recent(self, source: str) -> list[float]:  # noqa: ARG002
-        return []
-
-    def spent(self, source: str, month: date) -> int:  # noqa: ARG002
-        return 0
-
-    def spend(self, source: str, month: date | None, keep: int) -> int:  # noqa: ARG002
-        return 0
+    clock = SystemClock()
+    dsn = _running_dsn(settings) or "host=/none dbname=none"
+    with (
+        closing(Database(dsn, Event(), "cryptomonitor doctor")) as database,
+        of_command("doctor", database, clock) as ledger,
+    ):
+        yield sources.build([entry.market for entry in entries], settings, clock, ledger), ledger
 
 
 CHECKS: dict[str, Callable[[Settings], str]] = {

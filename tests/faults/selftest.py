@@ -97,11 +97,11 @@ BUGS = (
         (
             Change(
                 "app/intake.py",
-                "            self.counts.add(len(ticks), self._store.save(ticks, outcome))\n",
-                "            self._held = [*getattr(self, '_held', []), (ticks, outcome)]\n"
-                "            for held in self._held if len(self._held) > 3 else ():\n"
-                "                self.counts.add(len(held[0]), self._store.save(*held))\n"
-                "            self._held = self._held if len(self._held) <= 3 else []\n",
+                "            self.counts.add(len(ticks), self._store.save(ticks, outcome, held))\n",
+                "            self._late = [*getattr(self, '_late', []), (ticks, outcome, held)]\n"
+                "            for late in self._late if len(self._late) > 3 else ():\n"
+                "                self.counts.add(len(late[0]), self._store.save(*late))\n"
+                "            self._late = self._late if len(self._late) <= 3 else []\n",
             ),
         ),
         disk.kill_at_calls,
@@ -148,7 +148,7 @@ BUGS = (
     ),
     Bug(
         "scheduling by the wall clock",
-        (Change("app/fetcher.py", "self._clock.monotonic()", "self._clock.now().timestamp()", 4),),
+        (Change("app/fetcher.py", "self._clock.monotonic()", "self._clock.now().timestamp()", 7),),
         clocks.jump_the_wall_clock,
         2,
         ("times their rate",),

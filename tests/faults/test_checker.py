@@ -59,6 +59,7 @@ class Stored:
             fetched_at=[row.time for row in rows],
             source=["coingecko" for _ in rows],
             origin=["live" for _ in rows],
+            markets=[None for _ in rows],
         )
 
     def write(self) -> None:

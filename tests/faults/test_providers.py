@@ -479,8 +479,8 @@ class Taken:
 
 
 def _fetching(asking: CoinGecko, taken: Taken, stop: threading.Event, seconds: float) -> threading.Thread:
-    entries = [Wanted("BTC", "USD", "coingecko", "BTC", "bitcoin")]
-    fetcher = Fetcher(asking, entries, taken, SystemClock(), stop, seconds)  # type: ignore[arg-type]
+    entries = (Wanted("BTC", "USD", "coingecko", "BTC", "bitcoin"),)
+    fetcher = Fetcher(asking, lambda: entries, taken, SystemClock(), stop, seconds)  # type: ignore[arg-type]
     thread = threading.Thread(target=fetcher.run)
     thread.start()
     return thread

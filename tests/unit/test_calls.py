@@ -17,12 +17,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.calls import CallFile, CallLedger
+from app.call_file import CallFile
+from app.calls import CallLedger
 from app.errors import CannotWrite, DatabaseRefused, DatabaseUnavailable, RateLimited, SchemaTooNew
-from app.limits import CallBudget
+from app.limits import Account, CallBudget, Spending
+from app.pacing import Learned
 from tests.clock import FakeClock
 from tests.conftest import Logged
 
+HERE, THERE = Account("coingecko", "0123456789ab"), Account("other")
 NOVEMBER, DECEMBER = date(2026, 11, 1), date(2026, 12, 1)
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # where fsync costs nothing
 
@@ -32,10 +35,13 @@ class Killed(BaseException):
 
 
 class Server:
-    """Stands for app.db.Database and its cursor: the table provider_calls, which can be away."""
+    """Stands for app.db.Database and its cursor: the tables of calls, which can be away."""
 
     def __init__(self) -> None:
-        self.counts: dict[tuple[str, date, str], int] = {}
+        self.counts: dict[tuple[str, str, date, str], tuple[int, int]] = {}
+        self.recent: list[tuple[str, str, str, float, bool]] = []
+        self.clock = FakeClock()
+        self.learned: tuple[int, float] | tuple[None, None] = (None, None)
         self.trouble: Exception | None = None
         self.asked = 0
         self.before: Callable[[], None] = lambda: None
@@ -47,21 +53,60 @@ class Server:
         self.before()
         if self.trouble is not None:
             raise self.trouble
-        done = work(self)
+        before = dict(self.counts), list(self.recent)
+        try:
+            done = work(self)
+        except BaseException:
+            self.counts, self.recent = before
+            raise
         self.after()
         return done
 
-    def count(self, source: str, month: date, spender: str, calls: int) -> list[tuple[int, int]]:
-        key = (source, month, spender)
-        self.counts[key] = max(self.counts.get(key, 0), calls)
-        others = (n for (s, m, who), n in self.counts.items() if (s, m) == (source, month) and who != spender)
-        return [(self.counts[key], sum(others))]
+    def run(self, name: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+        match name:
+            case "calls_standing":
+                return [self._standing(**values)]
+            case "spend_calls":
+                self._spend(**values)
+            case "learn_calls_a_minute":
+                self.learned = (values["per_minute"], 0.0)
+            case "calls_elsewhere":
+                self.counts[values["source"], values["account"], values["month"], "elsewhere"] = (values["spent"], 0)
+        return []
+
+    def _standing(self, source: str, account: str, month: date, spender: str, caller: str) -> tuple[Any, ...]:
+        mine, others = [0, 0], [0, 0]
+        for (its, whose, when, who), counts in self.counts.items():
+            if (its, when) == (source, month) and whose in (account, ""):
+                of = mine if who == spender else others
+                of[:] = [of[0] + counts[0], of[1] + counts[1]]
+        ages: tuple[list[float], list[float]] = ([], [])
+        for its, whose, who, then, backfill in self.recent:
+            if (its, whose) == (source, account) and who != caller:
+                ages[backfill].append(self.clock.monotonic() - then)
+        return (mine[0], others[0], mine[1], others[1], 0, *ages, *self.learned)
+
+    def _spend(
+        self,
+        source: str,
+        account: str,
+        month: date,
+        spender: str,
+        caller: str,
+        calls: int,
+        backfill: int,
+        is_backfill: bool,
+        polls: bool,
+    ) -> None:
+        old = self.counts.get((source, account, month, spender), (0, 0))
+        self.counts[source, account, month, spender] = (max(old[0], calls), max(old[1], backfill))
+        self.recent.append((source, account, caller, self.clock.monotonic(), is_backfill))
 
 
 @pytest.fixture(autouse=True, scope="module")
 def queries() -> Iterator[None]:
-    def execute(cursor: Server, name: str, **values: Any) -> list[tuple[int, int]]:
-        return cursor.count(**values) if name == "count_calls" else []
+    def execute(cursor: Server, name: str, **values: Any) -> list[tuple[Any, ...]]:
+        return cursor.run(name, values)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("app.calls.execute", execute)
@@ -90,12 +135,17 @@ def all_closed() -> Iterator[None]:
 
 
 def ledger(path: Path, server: Server | None = None, clock: FakeClock | None = None) -> CallLedger:
-    _open.append(CallLedger(server or Server(), path, clock or FakeClock()))  # type: ignore[arg-type]
+    server, clock = server or Server(), clock or FakeClock()
+    server.clock = clock
+    _open.append(CallLedger(server, path, clock))  # type: ignore[arg-type]
     return _open[-1]
 
 
-def spend(book: CallLedger, times: int, month: date | None = NOVEMBER) -> int:
-    return [book.spend("coingecko", month, 100) for _ in range(times)][-1]
+def spend(
+    book: CallLedger, times: int, month: date = NOVEMBER, account: Account = HERE, *, backfill: bool = False
+) -> int:
+    """The month's credits after so many calls."""
+    return [book.spend(account, month, Spending(1, backfill), lambda _: None).spent for _ in range(times)][-1]
 
 
 # What a restart finds.
@@ -107,30 +157,27 @@ def test_a_restart_finds_every_call_of_every_month_and_source(path: Path) -> Non
     before = ledger(path, away)
     spend(before, 3)
     spend(before, 2, DECEMBER)
-    before.spend("other", NOVEMBER, 100)
+    spend(before, 1, account=THERE)
     before.close()
     after = ledger(path, away)
-    assert [after.spent(*of) for of in (("coingecko", NOVEMBER), ("coingecko", DECEMBER), ("other", NOVEMBER))] == [
-        3,
-        2,
-        1,
-    ]
+    found = [after.look(*of) for of in ((HERE, NOVEMBER), (HERE, DECEMBER), (THERE, NOVEMBER))]
+    assert [standing.spent for standing in found] == [3, 2, 1]
 
 
 def test_a_new_start_is_the_same_spender(path: Path) -> None:
     server = Server()
     for _ in range(3):
         book = ledger(path, server)
-        book.recent("coingecko")
+        book.recent(HERE)
         spend(book, 4)
         book.close()
-    assert list(server.counts.values()) == [12]
+    assert list(server.counts.values()) == [(12, 0)]
 
 
 def test_the_file_is_made_when_it_is_first_needed_and_not_for_everybody_to_read(path: Path) -> None:
     book = ledger(path)
     assert not path.exists()
-    book.recent("coingecko")
+    book.recent(HERE)
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     book.close()
 
@@ -147,21 +194,21 @@ def test_a_call_is_on_disk_when_it_may_be_made(path: Path, away: bool) -> None:
     for suffix in ("", "-wal"):  # what a kill would leave; the ledger is still open
         Path(f"{copy}{suffix}").write_bytes(Path(f"{path}{suffix}").read_bytes())
     with closing(CallFile(copy)) as file:
-        assert file.spent("coingecko", NOVEMBER) == (5, 0)
-        assert len(file.recent("coingecko")) == 5
+        assert file.spent(HERE, NOVEMBER) == (5, 0, 0, 0)
+        assert len(file.recent(HERE)) == 5
 
 
-def test_only_the_latest_calls_are_kept(path: Path) -> None:
+def test_only_calls_that_may_still_matter_are_kept(path: Path) -> None:
     clock = FakeClock()
     book = ledger(path, clock=clock)
-    for number in range(50):
-        clock.advance(1)
-        book.spend("coingecko", None, 7)
-        book.spend("other", None, number + 1)
+    for _ in range(50):
+        clock.advance(10)
+        spend(book, 1)
+    spend(book, 1, account=THERE)
     book.close()
     with closing(CallFile(path)) as file:
-        assert [monotonic for _, monotonic in file.recent("coingecko")] == [1044.0 + n for n in range(7)]
-        assert len(file.recent("other")) == 50
+        assert [monotonic for _, monotonic, _ in file.recent(HERE)] == [1430.0 + 10 * n for n in range(8)]
+        assert len(file.recent(THERE)) == 1
 
 
 # Who shares the key.
@@ -175,7 +222,7 @@ def test_the_calls_of_others_count(folder: Path) -> None:
 
 def test_calls_that_an_older_version_counted_count(path: Path) -> None:
     server = Server()
-    server.counts["coingecko", NOVEMBER, ""] = 40
+    server.counts[HERE.source, "", NOVEMBER, ""] = (40, 0)
     assert spend(ledger(path, server), 1) == 41
 
 
@@ -187,7 +234,7 @@ def test_while_the_database_is_away_the_others_have_spent_what_they_had(folder: 
     assert spend(other, 20) == 31
     other.close()
     other = ledger(folder / "other", server, clock)  # a restart knows it too
-    assert other.spent("coingecko", NOVEMBER) == 31
+    assert other.look(HERE, NOVEMBER).spent == 31
     assert spend(other, 1) == 32
     server.trouble = None
     clock.advance(31)
@@ -216,10 +263,82 @@ def test_a_count_that_the_database_knows_better_is_taken_over(path: Path) -> Non
     spend(first, 1)
     first.close()
     (key,) = server.counts
-    server.counts[key] = 50  # the file is an old copy
+    server.counts[key] = (50, 0)  # the file is an old copy
     book = ledger(path, server)
-    assert book.spent("coingecko", NOVEMBER) == 50
+    assert book.look(HERE, NOVEMBER).spent == 50
     assert spend(book, 1) == 51
+
+
+def test_what_backfill_had_is_told_apart_after_a_restart_too(path: Path) -> None:
+    away = Server()
+    away.trouble = DatabaseUnavailable("away")
+    book = ledger(path, away)
+    spend(book, 3, backfill=True)
+    spend(book, 2)
+    book.close()
+    book = ledger(path, away)
+    standing = book.look(HERE, NOVEMBER)
+    assert (standing.ours, standing.ours_backfill) == (5, 3)
+    assert [call.backfill for call in book.recent(HERE)] == [True] * 3 + [False] * 2
+
+
+def test_others_calls_of_the_minute_are_unknown_while_the_database_is_away(folder: Path) -> None:
+    server, clock = Server(), FakeClock()
+    one, other = (ledger(folder / name, server, clock) for name in ("one", "other"))
+    spend(other, 2)
+    clock.advance(30)
+    assert [call.age for call in one.look(HERE, NOVEMBER).recent or ()] == [20, 20]
+    server.trouble = DatabaseUnavailable("away")
+    assert one.look(HERE, NOVEMBER).recent is None
+
+
+def test_a_restart_knows_what_a_429_has_taught_with_or_without_the_database(path: Path) -> None:
+    server, clock = Server(), FakeClock()
+    server.trouble = DatabaseUnavailable("away")
+    book = ledger(path, server, clock)
+    book.learn(HERE, 7)
+    book.close()
+    clock.advance(100)
+    for trouble in (server.trouble, None):
+        server.trouble = trouble
+        book = ledger(path, server, clock)
+        assert book.look(HERE, NOVEMBER).learned == Learned(7, 100)
+        book.close()
+    book = ledger(path, server, clock)
+    server.learned = (4, 20.0)  # another's, and newer
+    assert book.look(HERE, NOVEMBER).learned == Learned(4, 20)
+
+
+def test_a_file_of_the_version_before_accounts_counts_for_whatever_key_comes(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(
+            """
+            CREATE TABLE about (spender TEXT NOT NULL);
+            CREATE TABLE spent (
+                source TEXT NOT NULL, month TEXT NOT NULL, ours INTEGER NOT NULL, others INTEGER NOT NULL,
+                PRIMARY KEY (source, month)
+            );
+            CREATE TABLE recent (
+                n INTEGER PRIMARY KEY, source TEXT NOT NULL, wall REAL NOT NULL, monotonic REAL NOT NULL
+            );
+            CREATE INDEX recent_of ON recent (source, n);
+            INSERT INTO about VALUES ('we');
+            INSERT INTO spent VALUES ('coingecko', '2026-11-01', 40, 2);
+            PRAGMA user_version = 1;
+            """
+        )
+        clock = FakeClock()
+        db.execute("INSERT INTO recent VALUES (1, 'coingecko', ?, ?)", (clock.now().timestamp(), clock.monotonic()))
+        db.commit()
+    away = Server()
+    away.trouble = DatabaseUnavailable("away")
+    book = ledger(path, away, clock)
+    clock.advance(20)
+    assert [call.age for call in book.recent(HERE)] == [10]
+    assert spend(book, 1) == 43
+    book.close()
+    assert ledger(path, away, clock).look(HERE, NOVEMBER).ours == 41
+    assert _open[-1]._file.spender == "we"
 
 
 # Clocks.
@@ -239,21 +358,21 @@ def test_a_restart_knows_how_long_ago_a_call_was_or_thinks_it_was_later(
 ) -> None:
     clock = FakeClock()
     book = ledger(path, clock=clock)
-    spend(book, 1, None)
+    spend(book, 1)
     book.close()
     clock.advance(passed)
     clock.jump(jumped)
-    assert ledger(path, clock=clock).recent("coingecko") == pytest.approx(ages)
+    assert [call.age for call in ledger(path, clock=clock).recent(HERE)] == pytest.approx(ages)
 
 
 def test_after_a_restart_of_the_machine_the_wall_clock_says_how_long_ago_a_call_was(path: Path) -> None:
     book = ledger(path)
-    spend(book, 1, None)
+    spend(book, 1)
     book.close()
     clock = FakeClock(FakeClock().now().replace(minute=1))
     clock.advance(-900)  # of the monotonic clock, which starts anew
     clock.jump(900)
-    assert ledger(path, clock=clock).recent("coingecko") == pytest.approx([50])
+    assert [call.age for call in ledger(path, clock=clock).recent(HERE)] == pytest.approx([50])
 
 
 # Trouble with the file.
@@ -262,7 +381,7 @@ def test_after_a_restart_of_the_machine_the_wall_clock_says_how_long_ago_a_call_
 def test_a_file_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CannotWrite, match=r"calls\.sqlite: cannot be written"):
-        ledger(tmp_path / "file" / "calls.sqlite").recent("coingecko")
+        ledger(tmp_path / "file" / "calls.sqlite").recent(HERE)
 
 
 def test_a_disk_that_is_full_for_a_while_stops_no_call_and_forgets_none(
@@ -281,7 +400,7 @@ def test_a_disk_that_is_full_for_a_while_stops_no_call_and_forgets_none(
         assert spend(book, 5) == 7
     assert spend(book, 1) == 8
     book.close()
-    assert ledger(path, server).spent("coingecko", NOVEMBER) == 8
+    assert ledger(path, server).look(HERE, NOVEMBER).spent == 8
     said = logged.read_new()
     assert said.count("after a restart some would not be counted") == 1
     assert said.count("are written to") == 1
@@ -297,7 +416,7 @@ def test_a_failed_write_is_tried_again_on_a_new_connection(path: Path) -> None:
     assert spend(book, 1) == 3
     book.close()
     with closing(CallFile(path)) as file:
-        assert file.spent("coingecko", NOVEMBER) == (3, 0)
+        assert file.spent(HERE, NOVEMBER) == (3, 0, 0, 0)
 
 
 @pytest.mark.parametrize("harm", [b"this is no database" * 300, b""])
@@ -310,7 +429,7 @@ def test_a_damaged_file_is_set_aside_and_the_database_still_has_its_calls(
     first.close()
     path.write_bytes(harm)
     book = ledger(path, server)
-    assert book.spent("coingecko", NOVEMBER) == 9
+    assert book.look(HERE, NOVEMBER).spent == 9
     assert spend(book, 1) == 10
     book.close()
     if harm:
@@ -331,8 +450,8 @@ def test_a_flipped_bit_never_counts_fewer_calls_silently(path: Path) -> None:
         path.write_bytes(harmed)
         book = ledger(path, server)
         with suppress(CannotWrite, SchemaTooNew):  # the start ends, and says so
-            book.recent("coingecko")
-            assert book.spent("coingecko", NOVEMBER) >= 9
+            book.recent(HERE)
+            assert book.look(HERE, NOVEMBER).spent >= 9
         book.close()
         for suffix in ("-wal", "-shm", ".damaged", ".damaged-wal"):
             Path(f"{path}{suffix}").unlink(missing_ok=True)
@@ -340,9 +459,9 @@ def test_a_flipped_bit_never_counts_fewer_calls_silently(path: Path) -> None:
 
 def test_a_file_of_a_newer_version_is_left_alone(path: Path) -> None:
     with closing(sqlite3.connect(path)) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute("PRAGMA user_version = 3")
     with pytest.raises(SchemaTooNew):
-        ledger(path).recent("coingecko")
+        ledger(path).recent(HERE)
 
 
 # Never more than the limit, whatever is killed when.
@@ -361,7 +480,7 @@ class Spender:
 
     def start(self) -> None:
         self.book = ledger(self.path, self.server, self.clock)
-        self.budget = CallBudget("coingecko", *self.limits, self.clock, self.book)
+        self.budget = CallBudget(HERE.source, *self.limits, self.clock, self.book, account=HERE.name)
 
     def stop(self) -> None:
         self.book.close()
@@ -454,3 +573,24 @@ def test_several_who_share_a_month_and_are_killed_spend_no_more_than_there_is(
     # Nor are they much too careful: only a kill between counting and calling costs a call.
     lost = sum(kill for _, kill, point in steps if point != "called")
     assert sum(len(spender.arrived) for spender in spenders) >= min(20, len(steps)) - lost
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.booleans(), POINTS, st.floats(0, 20)), min_size=30, max_size=100))
+def test_several_who_share_a_minute_and_are_killed_make_no_more_calls_than_it_allows(
+    steps: list[tuple[int, bool, str, float]],
+) -> None:
+    clock, server = FakeClock(datetime(2026, 11, 22, tzinfo=UTC)), Server()
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        spenders = []
+        for number in range(3):
+            (Path(folder) / str(number)).mkdir()
+            spenders.append(Spender(Path(folder) / str(number), server, clock, (4, 0)))
+        for who, kill, point, pause in steps:
+            clock.advance(pause)
+            spenders[who].call(1, point if kill else None)
+        for spender in spenders:
+            spender.stop()
+    times = sorted(time for spender in spenders for time, _ in spender.arrived)
+    assert all(sum(start <= time < start + 60 for time in times) <= 4 for start in times)
+    assert times or all(kill for _, kill, _, _ in steps[:4])

@@ -15,6 +15,7 @@ from app.alerts.file import AlertsFile
 from app.calls import CallLedger
 from app.clock import SystemClock
 from app.db import Database
+from app.limits import Account
 from app.model import Alert, State
 from app.spool import Spool
 from tests.statuses import a_status
@@ -59,7 +60,7 @@ def test_the_count_of_calls_is_for_the_owner_and_the_group(umask: int, tmp_path:
     stop = threading.Event()
     stop.set()
     ledger = CallLedger(Database("host=/nosuch", stop), tmp_path / "calls.sqlite", SystemClock())
-    ledger.recent("coingecko")
+    ledger.recent(Account("coingecko"))
     try:
         found = modes(tmp_path)
         assert "calls.sqlite" in found
