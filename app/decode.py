@@ -6,6 +6,7 @@ A value that cannot be used is an ``Unusable``, never an exception: it costs its
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ AHEAD = timedelta(seconds=60)
 # Everything that was ever priced lies far within; what lies outside is an error that would poison every average.
 SMALLEST, LARGEST = Decimal("1e-36"), Decimal("1e36")
 MOST_DIGITS = 100
+_ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _LONGEST = 400  # characters of a number: far more than any in range needs, and cheap to read
 
 MOST_PIECES = 200_000
@@ -94,6 +96,23 @@ def unix_time(value: object, now: datetime) -> datetime | Unusable:
     return datetime.fromtimestamp(int(value), UTC)
 
 
+def iso_time(value: object, now: datetime) -> datetime | Unusable:
+    """An ISO 8601 time with a zone as an aware UTC time; the rules are those of ``unix_time``."""
+    if not isinstance(value, str):
+        return value if isinstance(value, Unusable) else Unusable(f"is {_kind(value)}, not a time")
+    if not _ISO_TIME.fullmatch(value):
+        return Unusable("is no ISO 8601 time with a zone")
+    try:
+        time = datetime.fromisoformat(value).astimezone(UTC)
+    except (ValueError, OverflowError):  # the 30th of February, or a year that has no UTC
+        return Unusable("is no ISO 8601 time with a zone")
+    if time < EARLIEST:
+        return Unusable("is before 2009-01-03")
+    if time > now + AHEAD:
+        return Unusable("lies in the future")
+    return time
+
+
 def _number(text: str) -> Decimal | Unusable:
     if len(text) > _LONGEST:
         return Unusable("has too many digits")
@@ -112,10 +131,21 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_KINDS = {type(None): "null", bool: "true or false", str: "a string", list: "a list", dict: "an object"}
+_KINDS = {
+    type(None): "null",
+    bool: "true or false",
+    str: "a string",
+    Decimal: "a number",
+    list: "a list",
+    dict: "an object",
+}
 
 
 def _no_number(value: object) -> Unusable:
     if isinstance(value, Unusable):
         return value
-    return Unusable(f"is {_KINDS.get(type(value), type(value).__name__)}, not a number")
+    return Unusable(f"is {_kind(value)}, not a number")
+
+
+def _kind(value: object) -> str:
+    return _KINDS.get(type(value), type(value).__name__)

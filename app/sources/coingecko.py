@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from app import decode
 from app.clock import Clock
@@ -15,10 +16,13 @@ from app.config import Settings
 from app.decode import MISSING, Unusable
 from app.errors import ConfigurationError, ProviderUnavailable
 from app.http import Http, Refusal, Reply
-from app.limits import CallBudget, Ledger
-from app.model import Batch, Instrument, Lost, Tick
+from app.limits import CallBudget, Ledger, PlanFacts, account_of
+from app.model import Batch, Instrument, Lost, Page, SetAside, Tick
 from app.sources.base import Limits, Source
-from app.sources.coingecko_coins import Coins
+from app.sources.coingecko_coins import CoinGeckoCoins
+from app.sources.coingecko_history import FREE_REACH, History
+from app.sources.coingecko_key import read_key
+from app.sources.schema import Schema
 from app.watch import Entry
 
 _LONGEST_URL = 4000  # characters; some hundred ids
@@ -46,6 +50,8 @@ PLANS: Mapping[str, Plan] = {
 }
 _OWN_HOSTS = frozenset(urlsplit(plan.root).hostname for plan in PLANS.values())
 
+_SCHEMA = Schema("coingecko")
+
 _ASK_FOR = {
     "include_market_cap": "true",
     "include_24hr_vol": "true",
@@ -70,7 +76,8 @@ def build(settings: Settings, clock: Clock, ledger: Ledger) -> CoinGecko:
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise ConfigurationError("COINGECKO_API_KEY=********: has characters that no key has")
     root = (settings.coingecko_base_url or plan.root).rstrip("/")
-    limits = _limits(plan, root, settings)
+    is_own, is_paid = urlsplit(root).hostname in _OWN_HOSTS, settings.coingecko_plan == "pro"
+    limits = _limits(plan, settings, is_own=is_own)
     http = Http(
         CoinGecko.name,
         root,
@@ -78,40 +85,73 @@ def build(settings: Settings, clock: Clock, ledger: Ledger) -> CoinGecko:
         secret_headers={plan.key_header: key} if plan.key_header else {},
         refusal=_refusal_of(settings.coingecko_plan),
     )
-    budget = CallBudget(CoinGecko.name, limits.calls_per_minute, limits.calls_per_month, clock, ledger)
-    return CoinGecko(http, limits, budget, settings.source)
+    budget = CallBudget.shared(
+        CoinGecko.name,
+        limits.calls_per_minute,
+        limits.calls_per_month,
+        clock,
+        ledger,
+        account=account_of(key, None if is_own else root),
+        pace=settings.pace,
+    )
+    past = History(CoinGecko.name, clock, FREE_REACH if is_own and not is_paid else None)
+    told = partial(read_key, settings=settings) if is_own and is_paid else None
+    return CoinGecko(http, limits, budget, settings.source, past, told)
 
 
 class CoinGecko(Source):
     """Asks /simple/price: any number of coins in any number of quotes with one call."""
 
     name: ClassVar[str] = "coingecko"
+    coins: CoinGeckoCoins
 
-    def __init__(self, http: Http, limits: Limits, budget: CallBudget, default_market: str) -> None:
-        self._http = http
+    def __init__(
+        self,
+        http: Http,
+        limits: Limits,
+        budget: CallBudget,
+        default_market: str,
+        past: History | None = None,
+        told: Callable[[Any], PlanFacts] | None = None,
+    ) -> None:
+        self._http, self._past, self._told = http, past, told
         self.limits, self.budget = limits, budget
-        self._coins = Coins(self.name, default_market, lambda path, query: self._get(path, query).data)
+        self.coins = CoinGeckoCoins(default_market, lambda path, query: self._get(path, query).data)
 
     def resolve(self, entries: Iterable[Entry]) -> list[Instrument]:
-        return self._coins.resolve(entries)
+        return self.coins.resolve(entries)
 
     def chunks(self, instruments: Sequence[Instrument]) -> list[tuple[Instrument, ...]]:
         """By the length of the address; the quotes of a coin stay together, as its id is written once."""
         by_coin: dict[str | None, list[Instrument]] = {}
         for instrument in instruments:
             by_coin.setdefault(instrument.provider_id, []).append(instrument)
-        chunks: list[tuple[Instrument, ...]] = []
-        chunk: tuple[Instrument, ...] = ()
-        for coin in by_coin.values():
-            longer = (*chunk, *coin)
-            if chunk and len(self._http.url("/simple/price", _query(longer))) > _LONGEST_URL:
-                chunks.append(chunk)
-                longer = tuple(coin)
-            chunk = longer
-        return [*chunks, chunk] if chunk else chunks
+        chunks: list[list[Instrument]] = []
+        length, quotes = 0, set[str]()
+        for id_, coin in by_coin.items():
+            more = len(quote(id_ or "", safe="")) + 1
+            quotes |= {instrument.quote for instrument in coin}
+            length += more
+            if not chunks or length + sum(len(name) + 1 for name in quotes) > _LONGEST_URL:
+                chunks.append([])
+                quotes = {instrument.quote for instrument in coin}
+                length = len(self._http.url("/simple/price", _query(()))) + more
+            chunks[-1] += coin
+        return [tuple(chunk) for chunk in chunks]
 
     def fetch(self, chunk: Sequence[Instrument]) -> Batch:
         return read_prices(self._get("/simple/price", _query(chunk)), chunk)
+
+    def history(self, instrument: Instrument, begin: datetime, end: datetime) -> Page:
+        if self._past is None:
+            return super().history(instrument, begin, end)
+        return self._past.page(self._get_past, instrument, begin, end)
+
+    def plan(self) -> PlanFacts:
+        if self._told is None:
+            return PlanFacts()
+        with self.budget.call(0):
+            return self._told(self._http.get("/key").data)
 
     def ping(self) -> str:
         said = self._get("/ping").data
@@ -124,6 +164,10 @@ class CoinGecko(Source):
 
     def _get(self, path: str, query: Mapping[str, str] | None = None) -> Reply:
         with self.budget.call():
+            return self._http.get(path, query)
+
+    def _get_past(self, path: str, query: Mapping[str, str]) -> Reply:
+        with self.budget.call(backfill=True):
             return self._http.get(path, query)
 
 
@@ -139,7 +183,14 @@ def read_prices(reply: Reply, chunk: Sequence[Instrument]) -> Batch:
         if tick is not None:
             ticks.append(tick)
     ticks.sort(key=lambda tick: (tick.timestamp, tick.symbol))
-    return Batch(CoinGecko.name, reply.received_at, tuple(ticks), tuple(lost))
+    return Batch(CoinGecko.name, reply.received_at, tuple(ticks), tuple(lost), set_aside=_set_aside(reply.data, chunk))
+
+
+def _set_aside(coins: Mapping[str, Any], chunk: Sequence[Instrument]) -> tuple[SetAside, ...]:
+    """What CoinGecko never published in this form before, of the coins that were asked for."""
+    asked = dict.fromkeys(instrument.provider_id or "" for instrument in chunk)
+    violations = (_SCHEMA.check("coin", id_, coins[id_]) for id_ in asked if id_ in coins)
+    return tuple(violation for violation in violations if violation is not None)
 
 
 def _tick(instrument: Instrument, coin: Any, reply: Reply, lost: list[Lost]) -> Tick | None:
@@ -184,9 +235,9 @@ def _query(chunk: Sequence[Instrument]) -> dict[str, str]:
     return {"ids": ",".join(ids), "vs_currencies": ",".join(quotes), **_ASK_FOR}
 
 
-def _limits(plan: Plan, root: str, settings: Settings) -> Limits:
+def _limits(plan: Plan, settings: Settings, *, is_own: bool) -> Limits:
     """The plan's, for the provider's own hosts only; what is set explicitly holds everywhere."""
-    own = plan.limits if urlsplit(root).hostname in _OWN_HOSTS else Limits()
+    own = plan.limits if is_own else Limits()
     minute, month = settings.coingecko_calls_per_minute, settings.coingecko_calls_per_month
     return Limits(
         own.floor_seconds,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.decode import MOST_PIECES, Unusable, amount, parse, unix_time
+from app.decode import MOST_PIECES, Unusable, amount, iso_time, parse, unix_time
 
 NOW = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
 
@@ -148,3 +148,47 @@ def test_what_is_no_time_says_why(value: object, reason: str) -> None:
 def test_the_bounds_of_time_are_part_of_it() -> None:
     assert unix_time(Decimal(1230940800), NOW) == datetime(2009, 1, 3, tzinfo=UTC)
     assert unix_time(Decimal(int(NOW.timestamp()) + 60), NOW) == NOW.replace(minute=16)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2020-01-14T00:27:48Z", "2020-01-14T00:27:48.000Z", "2020-01-14T01:27:48+01:00", "2020-01-13T20:27:48.0-04:00"],
+)
+def test_an_iso_time_with_a_zone_is_a_utc_time(text: str) -> None:
+    time = iso_time(text, NOW)
+    assert time == datetime(2020, 1, 14, 0, 27, 48, tzinfo=UTC)
+    assert isinstance(time, datetime)
+    assert time.tzinfo is UTC
+
+
+def test_an_iso_time_keeps_its_milliseconds() -> None:
+    assert iso_time("2020-01-14T00:27:48.123Z", NOW) == datetime(2020, 1, 14, 0, 27, 48, 123000, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (Decimal(5), "is a number, not a time"),
+        (None, "is null, not a time"),
+        (Unusable("is NaN"), "is NaN"),
+        ("", "is no ISO 8601 time with a zone"),
+        ("yesterday", "is no ISO 8601 time with a zone"),
+        ("2020-01-14", "is no ISO 8601 time with a zone"),
+        ("2020-01-14T00:27:48", "is no ISO 8601 time with a zone"),
+        ("2020-01-14 00:27:48Z", "is no ISO 8601 time with a zone"),
+        ("2020-W03-2T00:27:48Z", "is no ISO 8601 time with a zone"),
+        ("2020-02-30T00:00:00Z", "is no ISO 8601 time with a zone"),
+        ("٢٠٢٠-01-14T00:27:48Z", "is no ISO 8601 time with a zone"),
+        ("0001-01-01T00:00:00+01:00", "is no ISO 8601 time with a zone"),
+        ("2009-01-02T23:59:59.999Z", "is before 2009-01-03"),
+        ("2026-11-22T10:16:00.001Z", "lies in the future"),
+        ("9999-12-31T23:59:59Z", "lies in the future"),
+    ],
+)
+def test_what_is_no_iso_time_says_why(value: object, reason: str) -> None:
+    assert iso_time(value, NOW) == Unusable(reason)
+
+
+def test_the_bounds_of_an_iso_time_are_part_of_it() -> None:
+    assert iso_time("2009-01-03T00:00:00Z", NOW) == datetime(2009, 1, 3, tzinfo=UTC)
+    assert iso_time("2026-11-22T10:16:00Z", NOW) == NOW.replace(minute=16)

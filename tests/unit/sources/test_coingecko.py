@@ -21,7 +21,7 @@ from app.sources.base import Limits
 from app.sources.coingecko import read_prices
 from app.sources.coingecko_ids import COINS
 from tests.clock import FakeClock
-from tests.provider import reply, serving
+from tests.provider import Answer, reply, serving
 from tests.unit.sources.conftest import Asking
 from tests.unit.test_limits import Book
 
@@ -339,9 +339,13 @@ def test_no_call_is_made_that_the_limits_do_not_allow(asking: Asking) -> None:
         assert len(provider.asked) == 2
 
 
-def test_a_failed_call_is_spent_too(asking: Asking) -> None:
-    with serving(reply(b"", 500)) as provider:
+@pytest.mark.parametrize(("answer", "left"), [(reply(b"", 500), 50), (reply(b"", 302), 50), (reply(b"{"), 49)])
+def test_of_failed_calls_those_are_charged_that_are_answered_with_200(
+    asking: Asking, answer: Answer, left: int
+) -> None:
+    with serving(answer) as provider:
         source = asking(provider, coingecko_calls_per_month=50)
         with pytest.raises(ProviderUnavailable):
             source.fetch([BTC])
-    assert source.budget.spent_this_month == 1
+    source.budget.look()
+    assert source.budget.left_this_month == left

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from app.errors import ConfigurationError, ProviderUnavailable, RateLimited
+from app.errors import ConfigurationError, ProviderRefused, ProviderUnavailable, RateLimited
 from app.model import Instrument
-from app.sources.coingecko_coins import Coins
+from app.sources.coingecko_coins import CoinGeckoCoins
 from app.sources.coingecko_ids import COINS, VS_CURRENCIES
 from app.watch import parse_watch
 from tests.conftest import SHARED, Logged
@@ -51,7 +51,7 @@ class Api:
 
 def resolve(watch: str, api: Api | None = None, *, market: str = "coingecko", quote: str = "USD") -> list[Instrument]:
     entries = parse_watch(watch, default_market=market, default_quote=quote)
-    return Coins("coingecko", market, api or Api()).resolve(entries)
+    return CoinGeckoCoins(market, api or Api()).resolve(entries)
 
 
 def ids(instruments: Sequence[Instrument]) -> dict[str, str | None]:
@@ -82,7 +82,7 @@ def test_an_explicit_id_is_taken_as_it_is_without_a_call() -> None:
 
 def test_others_are_looked_up_with_one_call_for_all() -> None:
     api = Api(list=LIST)
-    coins = Coins("coingecko", "coingecko", api)
+    coins = CoinGeckoCoins("coingecko", api)
     for watch in ("WAF,BAR", "WAF-EUR"):
         found = coins.resolve(parse_watch(watch, default_market="coingecko", default_quote="USD"))
     assert ids(found) == {"WAF-EUR": "waffle"}
@@ -194,7 +194,7 @@ def test_pages_that_came_in_are_not_asked_for_again_after_a_limit() -> None:
         return answer(query)  # type: ignore[operator]
 
     api.answers["markets"] = limited
-    coins = Coins("coingecko", "coingecko", api)
+    coins = CoinGeckoCoins("coingecko", api)
     entries = parse_watch("top:1000", default_market="coingecko", default_quote="USD")
     with pytest.raises(RateLimited):
         coins.resolve(entries)
@@ -234,6 +234,31 @@ def test_a_coin_list_that_is_none_is_no_reply() -> None:
         resolve("WAF", Api(list={"error": "no"}))
 
 
+def test_all_that_is_listed_is_told_whatever_it_lacks_and_answers_for_tickers_from_then_on() -> None:
+    api = Api(list=LIST)
+    coins = CoinGeckoCoins("coingecko", api)
+    listed = coins.listed()
+    assert len(listed) == 25
+    assert listed[0] == ("waffle", "WAF", "Waffle")
+    assert ("empty", "", "Empty") in listed
+    assert ("ß", "SS", "ß") in listed
+    entries = parse_watch("WAF", default_market="coingecko", default_quote="USD")
+    assert ids(coins.resolve(entries)) == {"WAF": "waffle"}
+    assert len(api.asked) == 1
+    coins.forget()
+    api.answers["list"] = [{"id": "waffle-2", "symbol": "waf", "name": "Waffle"}]
+    assert ids(coins.resolve(entries)) == {"WAF": "waffle-2"}
+
+
+def test_who_was_listed_once_may_not_be_part_of_the_plan() -> None:
+    def refused(query: dict[str, str]) -> object:
+        assert query == {"status": "inactive"}
+        raise ProviderRefused("not with this plan")
+
+    assert CoinGeckoCoins("coingecko", Api(list=refused)).listed_once() == []
+    assert CoinGeckoCoins("coingecko", Api(list=LIST[:1])).listed_once() == [("waffle", "WAF", "Waffle")]
+
+
 # Against what was recorded.
 
 
@@ -244,7 +269,7 @@ def test_our_table_is_the_recorded_250_without_the_smaller_namesakes() -> None:
     for row in rows:
         largest.setdefault(row["symbol"].upper(), (row["id"], row["name"]))
     del largest["BSC-USD"]
-    assert largest == COINS
+    assert largest == {ticker: (coin.id, coin.name) for ticker, coin in COINS.items()}
     assert list(COINS)[:3] == ["BTC", "ETH", "USDT"]
     assert COINS["ZEC"].id == "zcash"
 
