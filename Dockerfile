@@ -1,12 +1,19 @@
 # Stage one installs what is needed into a folder of its own; stage two takes that folder and nothing else along.
 FROM python:3.13-slim AS build
 
+# EXCHANGES=1 (or true, yes) adds what asking exchanges (BTC@kraken) needs: 100 MB.
+ARG EXCHANGES=
+
 WORKDIR /build
 COPY requirements.txt .
-# Wheels only: nothing is compiled, and no package's own code runs while it is installed.
-RUN python -m venv --without-pip /venv \
+COPY requirements-exchanges.txt .
+# Wheels only: nothing is compiled, and no package's own code runs while it is installed. The files name all there is
+# to install, and ccxt wants other versions of some of it: nothing is to be resolved.
+RUN case "$EXCHANGES" in 1|[Tt][Rr][Uu][Ee]|[Yy][Ee][Ss]) more="-r requirements-exchanges.txt" ;; *) more="" ;; esac \
+ && python -m venv --without-pip /venv \
  && python -m pip --python /venv/bin/python install \
-      --no-cache-dir --no-compile --disable-pip-version-check --only-binary :all: -r requirements.txt
+      --no-cache-dir --no-compile --disable-pip-version-check --only-binary :all: --no-deps \
+      -r requirements.txt $more
 
 WORKDIR /app
 COPY sql sql

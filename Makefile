@@ -2,19 +2,20 @@
 # ARGS go on to the command: make test ARGS="-k alerts", make run ARGS=--no-api.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools run demo test faults faults-selftest check bench psql
+.PHONY: help setup exchanges tools run demo test faults faults-selftest check bench psql
 
 PY := .venv/bin/python
 RUNTIME := requirements.txt requirements-embedded.txt
-TOOLS := requirements-dev.txt
+TOOLS := requirements-dev.txt requirements-exchanges.txt
 
 # Asks a Python what it is good for: "good", "bare" (Debian's without python3-venv), or its version if that is wrong.
 ASK := import sys; v = sys.version_info[:2]; \
 	print("%d.%d" % v if not (3, 11) <= v <= (3, 13) else \
 	"good" if __import__("importlib.util").util.find_spec("ensurepip") else "bare")
 
-# $(call install,FILES,STAMP): pip is silent when all goes well; the stamp says what was installed.
-install = $(PY) -m pip install -q --no-input --disable-pip-version-check --only-binary :all: \
+# $(call install,FILES,STAMP): pip is silent when all goes well; the stamp says what was installed. The files name all
+# there is to install, so nothing is to be resolved.
+install = $(PY) -m pip install -q --no-input --disable-pip-version-check --only-binary :all: --no-deps \
 	$(addprefix -r ,$(1)) >.venv/pip.log 2>&1 || { tail -n 3 .venv/pip.log >&2; \
 	echo "make: pip could not install the packages; all it said is in .venv/pip.log" >&2; exit 69; }; \
 	cat $(1) | cksum >$(2)
@@ -50,6 +51,10 @@ setup: ## .venv with the pinned dependencies, nothing else (PYTHON=... chooses a
 	echo "setting up .venv (once, about a minute)"; \
 	"$$good" -m venv --clear .venv || exit 73; \
 	$(call install,$(RUNTIME),.venv/installed)
+
+exchanges: setup ## what asking exchanges needs (WATCH=BTC@kraken), into .venv
+	@[ "$$(cat .venv/installed-exchanges 2>/dev/null)" = "$$(cat requirements-exchanges.txt | cksum)" ] && exit 0; \
+	$(call install,requirements-exchanges.txt,.venv/installed-exchanges)
 
 # What test, check and bench need beside it.
 tools: setup

@@ -13,7 +13,7 @@ import sys
 
 import pip_audit
 
-FILES = ("requirements.txt", "requirements-embedded.txt", "requirements-dev.txt")
+FILES = ("requirements.txt", "requirements-embedded.txt", "requirements-exchanges.txt", "requirements-dev.txt")
 
 # PYSEC-2022-42969: `py`, which `retry` drags in and never imports, is slow on Subversion data made to be so.
 ACCEPTED = ("PYSEC-2022-42969",)

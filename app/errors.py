@@ -73,6 +73,8 @@ class ProviderUnavailable(CryptoMonitorError):
     """No reply, a 5xx, or a body that cannot be read. The next call may be better."""
 
     exit_code = 69  # of ``doctor``: it ends nothing else
+    status: int | None = None
+    """Of HTTP, where the provider has answered, and not with 200."""
 
 
 class RateLimited(ProviderUnavailable):
@@ -120,6 +122,10 @@ class ChannelRefused(CryptoMonitorError):
 
 class DataRefused(CryptoMonitorError):
     """The database will not take this very row, whatever is tried."""
+
+
+class OutOfReach(CryptoMonitorError):
+    """A provider has no history there: too old for the plan, not kept, no such pair. The text says why."""
 
 
 class MessageRefused(CryptoMonitorError):

@@ -36,7 +36,11 @@ _REFUSED = frozenset({401, 402, 403, 407, 451})
 _MOVED = frozenset({301, 308})
 
 Refusal = Callable[[int, bytes], str | None]
-"""From the status (400 to 499) and body of a reply: what a person has to change, None if that would not help."""
+"""From the status (400 to 499) and body of a reply: what a person has to change, None if that would not help. It may
+raise an error of ours that says more than the status."""
+
+Read = Callable[[bytes], Any]
+"""Makes something of the body of a reply with 200. Raises ValueError, with what is wrong, where it cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +79,8 @@ class Http:
         self._provider, self._clock, self._refusal = provider, clock, refusal
         self._their_clock = TheirClock(clock)
         self._deadline_seconds, self._most_bytes = deadline_seconds, most_bytes
-        self._host = urlsplit(root).hostname or root
-        # A proxy has no business with an address on this very machine, whatever the environment says.
-        self._proxies = {"no_proxy": self._host} if _is_loopback(self._host) else None
         self._secrets = [secret for secret in (secret_headers or {}).values() if secret]
-        if self._proxies is None:
+        if not _is_loopback(urlsplit(root).hostname or ""):
             self._secrets += _told_to_proxies()
         self._session = _session(secret_headers or {})
         self._last_call = 0.0
@@ -93,22 +94,40 @@ class Http:
 
         Raises RateLimited, ProviderRefused, or, for all else, from no connection to broken JSON, ProviderUnavailable.
         """
-        status, headers, body = self._exchange(self.url(path, query))
+        return self.request(self.url(path, query))
+
+    def request(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: str | None = None,
+        read: Read = decode.parse,
+    ) -> Reply:
+        """The same as ``get``, for a whole address, which may be one of another host of the provider."""
+        status, told, said = self._exchange(url, method, headers, body)
         received_at = self._clock.now()
-        date = self._their_clock.read(_http_date(headers.get("Date")))
+        date = self._their_clock.read(_http_date(told.get("Date")))
         if status != 200:
-            raise self._error(status, headers, body, date or received_at)
+            error = self._error(status, told, said, date or received_at)
+            if isinstance(error, ProviderUnavailable):
+                error.status = status
+            raise error
         try:
-            data = decode.parse(body)
+            data = read(said)
         except ValueError as error:
-            raise ProviderUnavailable(f"{self._provider}: HTTP 200, but {error}{self._excerpt(body)}") from None
+            raise ProviderUnavailable(f"{self._provider}: HTTP 200, but {error}{self._excerpt(said)}") from None
         return Reply(data, date, received_at)
 
     def close(self) -> None:
         """Close the connections that are kept for the next call."""
         self._session.close()
 
-    def _exchange(self, url: str) -> tuple[int, Mapping[str, str], bytes]:
+    def _exchange(
+        self, url: str, method: str, more_headers: Mapping[str, str] | None, content: str | None
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        host = urlsplit(url).hostname or url
         start = time.monotonic()
         if start - self._last_call > KEEP_SECONDS:
             self._session.close()  # its idle connections; the session goes on
@@ -116,15 +135,23 @@ class Http:
         try:
             with (
                 deadline(self._deadline_seconds),
-                self._session.get(
-                    url, stream=True, allow_redirects=False, timeout=timeouts, proxies=self._proxies
+                self._session.request(
+                    method,
+                    url,
+                    headers=more_headers,
+                    data=content.encode() if content else None,
+                    stream=True,
+                    allow_redirects=False,
+                    timeout=timeouts,
+                    # A proxy has no business with an address on this very machine, whatever the environment says.
+                    proxies={"no_proxy": host} if _is_loopback(host) else None,
                 ) as response,
             ):
                 return response.status_code, response.headers, self._read(response)
         # Every exception of requests is an OSError; a few of urllib3 slip through it.
         except (OSError, urllib3.exceptions.HTTPError) as error:
             raise ProviderUnavailable(
-                f"{self._provider}: no complete reply from {self._host} after {time.monotonic() - start:.1f} s"
+                f"{self._provider}: no complete reply from {host} after {time.monotonic() - start:.1f} s"
                 f" ({self._printable(_without_users(_root_of(error)))})"
             ) from None
         finally:

@@ -6,15 +6,7 @@ has it; the others, most of them the same coin on another chain, and BSC-USD, wh
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-
-class Coin(NamedTuple):
-    """A coin's provider id and name."""
-
-    id: str
-    name: str
-
+from app.sources.coins import Coin
 
 _CODES = """
     BTC ETH LTC BCH BNB EOS XRP XLM LINK DOT YFI SOL USD AED ARS AUD BDT BHD BMD BRL CAD CHF CLP CNY CZK DKK EUR

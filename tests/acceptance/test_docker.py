@@ -68,7 +68,7 @@ class Clone:
         self.port = free_port()
         self.alerts = self.folder / "alerts"
         self.alerts.mkdir(parents=True)
-        for name in ("Dockerfile", "docker-compose.yml", ".dockerignore", "requirements.txt"):
+        for name in ("Dockerfile", "docker-compose.yml", ".dockerignore", *map(str, ROOT.glob("requirements*.txt"))):
             shutil.copy(ROOT / name, self.folder)
         for name in ("app", "sql"):
             shutil.copytree(ROOT / name, self.folder / name, ignore=shutil.ignore_patterns("__pycache__"))

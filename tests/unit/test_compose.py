@@ -271,11 +271,42 @@ def test_the_image_runs_as_a_fixed_user_that_is_not_root() -> None:
 def test_nothing_but_code_sql_and_pinned_requirements_goes_into_the_image() -> None:
     ignored = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
     assert ignored[0] == "*"
-    allowed = {"!app", "!sql", "!requirements.txt"}
+    allowed = {"!app", "!sql", "!requirements.txt", "!requirements-exchanges.txt"}
     assert {line for line in ignored if line.startswith("!")} == allowed
     assert "\nADD " not in DOCKERFILE
     assert set(re.findall(r"^COPY (?!--from)(\S+)", DOCKERFILE, re.MULTILINE)) == {line[1:] for line in allowed}
-    assert not re.search(r"^ARG|PASSWORD|API_KEY", DOCKERFILE, re.MULTILINE)
+    assert not re.search(r"^ARG (?!EXCHANGES=$)|PASSWORD|API_KEY", DOCKERFILE, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("exchanges", "also"),
+    [(value, True) for value in ("1", "true", "True", "yes")] + [(value, False) for value in ("", "0", "false", "no")],
+)
+def test_the_image_gets_what_exchanges_need_only_where_that_is_wanted(
+    tmp_path: Path, exchanges: str, also: bool
+) -> None:
+    (script,) = re.findall(r"^RUN (.* pip .*?)\n\n", DOCKERFILE, re.MULTILINE | re.DOTALL)
+    (tmp_path / "python").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "python").chmod(0o755)
+    path = f"{tmp_path}:{os.defpath}"
+    done = subprocess.run(
+        ["sh", "-euc", script],
+        env={"PATH": path, "EXCHANGES": exchanges},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    installed = re.findall(r"-r (\S+)", done.stdout)
+    assert installed == ["requirements.txt"] + ["requirements-exchanges.txt"] * also
+
+
+def test_the_keys_may_come_from_the_shell_that_calls_compose() -> None:
+    keys = {key for key in KEYS if key.endswith("_API_KEY")}
+    assert keys >= {"COINGECKO_API_KEY", "COINMARKETCAP_API_KEY"}
+    for name in ("app", "api"):
+        environment = SERVICES[name]["environment"]
+        assert {key for key in keys if key in environment and environment[key] is None} == keys
 
 
 # What the one-shot services do, on a folder of this machine

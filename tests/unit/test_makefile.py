@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-REQUIREMENTS = ("requirements.txt", "requirements-embedded.txt", "requirements-dev.txt")
+REQUIREMENTS = ("requirements.txt", "requirements-embedded.txt", "requirements-exchanges.txt", "requirements-dev.txt")
 
 
 class Checkout:
@@ -80,7 +80,7 @@ def test_make_alone_lists_every_target_of_the_contract(checkout: Checkout) -> No
     assert done.returncode == 0
     listed = [line.split()[1] for line in done.stdout.splitlines()]
     assert listed == [
-        "help", "setup", "run", "demo", "psql", "test", "faults", "faults-selftest", "check", "bench",
+        "help", "setup", "exchanges", "run", "demo", "psql", "test", "faults", "faults-selftest", "check", "bench",
     ]  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def test_changed_tools_are_added_to_the_venv_that_is_there(checkout: Checkout) -
     (checkout.folder / "requirements-dev.txt").write_text("one-more==1.0\n")
     checkout.make("test")
     install, run = checkout.called()
-    assert install.endswith("-r requirements-dev.txt")
+    assert install.endswith("-r requirements-dev.txt -r requirements-exchanges.txt")
     assert run == "-m pytest -n logical --maxprocesses=4"
 
 
