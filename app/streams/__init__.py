@@ -1,0 +1,1 @@
+"""Listening to exchanges: WebSocket streams instead of calls. The event loop, ccxt and aiohttp stay in this package."""
