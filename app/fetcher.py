@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app import log
+from app.asked import Asked, Entries, Refuse, fatal
 from app.breaker import FAILURES, Breaker, jittered
 from app.clock import Clock
 from app.errors import (
@@ -20,9 +21,10 @@ from app.errors import (
     RateLimited,
     Stopping,
 )
+from app.identity import Identity
 from app.intake import Intake
-from app.model import Batch, Instrument
-from app.sources.base import Source
+from app.model import Batch, Instrument, joined
+from app.sources.base import Source, explain
 from app.status import SourceState
 from app.watch import Entry
 
@@ -60,14 +62,22 @@ class Fetcher:
     def __init__(
         self,
         source: Source,
-        entries: Sequence[Entry],
+        entries: Entries,
         intake: Intake,
         clock: Clock,
         stop: threading.Event,
         tick_seconds: float,
+        *,
+        refuse: Refuse = fatal,
+        stands_in: bool = False,
+        identity: Identity | None = None,
     ) -> None:
-        self.source, self._entries = source, tuple(entries)
+        self.source, self._stands_in, self._identity = source, stands_in, identity
+        self.asked = Asked(source, entries, clock, self._follow, refuse, identity)
         self._intake, self._clock, self._stop, self._tick_seconds = intake, clock, stop, tick_seconds
+        self._watched: Sequence[Instrument] | None = None  # as the intake knows it
+        self._explained = False
+        self._asking_since: float | None = None
         self._chunks: Sequence[Sequence[Instrument]] = ()
         self._next = 0  # the chunk to ask for; not the first where a limit broke off the last round
         self._lost: set[tuple[str, str]] = set()
@@ -79,34 +89,67 @@ class Fetcher:
         """Seconds from one round to the next, as the settings and the provider's limits allow now."""
 
     def run(self) -> None:
-        """Ask until ``stop`` is set. Raises ConfigurationError where the watch list means nothing to the provider."""
+        """Ask until ``stop`` is set. Raises ConfigurationError where ``refuse`` does."""
         due = self._clock.monotonic()
         while not self._clock.wait(self._stop, due - self._clock.monotonic()):
             pause = self._round()
             due = self._next_turn(due, pause)
             self.health.next_call_at = self._clock.now() + timedelta(seconds=max(0.0, due - self._clock.monotonic()))
 
-    def _resolve(self) -> None:
-        """Learn what the watch list entries mean to the provider. It may have to be asked for that."""
-        instruments = self.source.resolve(self._entries)
-        # Nothing is polled before this has worked: the windows have to be warm, and the database is where they are.
-        self._intake.watch(self.source.name, instruments)
-        self._chunks = self.source.chunks(instruments)
+    @property
+    def silent_seconds(self) -> float:
+        """Since its last answer, or since it was first asked for one; 0 before."""
+        return 0.0 if self._asking_since is None else self._clock.monotonic() - self._asking_since
+
+    @property
+    def instruments(self) -> Sequence[Instrument]:
+        """What it is asked for."""
+        return self.asked.instruments
+
+    def _follow(self, instruments: list[Instrument]) -> None:
+        """These are watched from now on: their windows have to be warm, and the database is where they are."""
+        if not self._stands_in and instruments != self._watched:
+            self._intake.watch(self.source.name, instruments)
+            self._watched = instruments
         self.health.symbols = len(instruments)
 
     def _round(self) -> float:
         """One call for each chunk. Returns the seconds for which the source is to be left alone then."""
+        entries = self.asked.entries
+        if self.asked.is_nothing(entries):
+            return self._idle()
         replied_at = self.health.last_reply_at
         try:
-            return self._try_round()
+            return self._try_round(entries)
         finally:
-            self.health.answers = self.health.last_reply_at != replied_at
+            self.health.answers = self.health.state == "idle" or self.health.last_reply_at != replied_at
 
-    def _try_round(self) -> float:
+    def _explain(self) -> None:
+        """Say once why a tick comes more seldom than TICK_SECONDS asks for."""
+        if self._explained:
+            return
+        self._explained = True
+        if said := explain(self.source, self._tick_seconds, len(self._chunks)):
+            self._log.info(said, action="pace")
+
+    def _idle(self) -> float:
+        """There is nothing to ask for now."""
+        self.health.state, self.health.reason, self.health.answers = "idle", "", True
+        self._asking_since, self.interval = None, self._tick_seconds
+        return 0.0
+
+    def _try_round(self, entries: tuple[Entry, ...]) -> float:
         try:
+            self.asked.look(entries)
+            if self.asked.chunks is not self._chunks:
+                self._chunks, self._next = self.asked.chunks, 0
             if not self._chunks:
-                self._resolve()
+                return self._idle()
+            if self._asking_since is None:
+                self._asking_since = self._clock.monotonic()
+            self.source.learn_plan()
             self.interval = self.source.interval(self._tick_seconds, len(self._chunks))
+            self._explain()
             failure, answered = self._ask_all()
         except RateLimited as error:
             return self._limited(error)
@@ -134,25 +177,30 @@ class Fetcher:
     def _ask_all(self) -> tuple[ProviderUnavailable | None, bool]:
         """Ask for the chunks, from where the last round ended early. The last failure, and whether any was answered.
 
-        With the breaker open the first call is a probe, and where it fails the only one; the next asks for another
-        chunk, in case it is this one that the provider cannot serve.
+        What they bring is accepted together. With the breaker open the first call is a probe, and where it fails the
+        only one; the next asks for another chunk, in case it is this one that the provider cannot serve.
         """
-        failure, answered = None, False
-        while self._next < len(self._chunks) and not self._stop.is_set():
-            error = self._ask(self._chunks[self._next])
-            self._next += 1
-            if error is None:
-                answered = True
-                self._breaker.worked()
-                continue
-            failure = error
-            if not self._breaker.is_closed:
-                self._next %= len(self._chunks)
-                return failure, answered
-        self._next = 0
-        return failure, answered
+        failure: ProviderUnavailable | None = None
+        batches: list[Batch] = []
+        try:
+            while self._next < len(self._chunks) and not self._stop.is_set():
+                answer = self._ask(self._chunks[self._next])
+                self._next += 1
+                if isinstance(answer, Batch):
+                    batches.append(answer)
+                    self._breaker.worked()
+                    continue
+                failure = answer
+                if not self._breaker.is_closed:
+                    self._next %= len(self._chunks)
+                    return failure, bool(batches)
+            self._next = 0
+        finally:  # also where a limit ended it
+            if batches:
+                self._accept(joined(batches))
+        return failure, bool(batches)
 
-    def _ask(self, chunk: Sequence[Instrument]) -> ProviderUnavailable | None:
+    def _ask(self, chunk: Sequence[Instrument]) -> Batch | ProviderUnavailable:
         """One call. A failure that is this call's own is returned: the other chunks are asked all the same."""
         try:
             batch = self.source.fetch(chunk)
@@ -160,12 +208,14 @@ class Fetcher:
             raise
         except ProviderUnavailable as error:
             return error
-        self._take(batch, chunk)
-        return None
-
-    def _take(self, batch: Batch, chunk: Sequence[Instrument]) -> None:
         self.health.last_reply_at = batch.fetched_at
+        self._asking_since = self._clock.monotonic()
         self._report_lost(batch, {instrument.symbol for instrument in chunk})
+        if self._identity is not None:
+            self._identity.note(batch, chunk)
+        return batch
+
+    def _accept(self, batch: Batch) -> None:
         try:
             self._intake.accept(batch)
         except Stopping as error:
@@ -194,7 +244,7 @@ class Fetcher:
 
     def _worked(self) -> None:
         health = self.health
-        if health.state not in ("ok", "starting"):
+        if health.state not in ("ok", "starting", "idle"):
             self._log.info(
                 f"{self.source.name} answers again; failed calls in a row: {health.consecutive_failures}.",
                 action="source_back",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -24,26 +24,21 @@ from app.fetcher import Fetcher
 from app.limits import CallBudget
 from app.model import Batch, Instrument, Lost, Tick
 from app.sources.base import Limits, Source
-from app.watch import Entry, Wanted
+from app.watch import Entry, Top, Wanted
 from tests.clock import FakeClock
 from tests.conftest import Logged
+from tests.unit.test_limits import Book
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
-ENTRIES = [Wanted("BTC", "USD", "fake", "BTC"), Wanted("ETH", "USD", "fake", "ETH")]
+ENTRIES = (Wanted("BTC", "USD", "fake", "BTC"), Wanted("ETH", "USD", "fake", "ETH"))
+
+
+def entries() -> tuple[Entry, ...]:
+    return ENTRIES
+
 
 Answer = CryptoMonitorError | float | Sequence[Lost] | None
 """What a call brings: an error, a reply after so many seconds, a reply with values lost, or just a reply."""
-
-
-class Ledger:
-    def recent(self, source: str) -> list[float]:
-        return []
-
-    def spent(self, source: str, month: date) -> int:
-        return 0
-
-    def spend(self, source: str, month: date | None, keep: int) -> int:
-        return 1
 
 
 class FakeSource(Source):
@@ -54,7 +49,7 @@ class FakeSource(Source):
     def __init__(self, clock: FakeClock, stop: threading.Event, script: Iterable[Answer], **limits: float) -> None:
         self.clock, self.stop, self.script = clock, stop, iter(script)
         self.limits = Limits(floor_seconds=limits.get("floor", 0.0))
-        self.budget = CallBudget("fake", int(limits.get("per_minute", 0)), 0, clock, Ledger())
+        self.budget = CallBudget("fake", int(limits.get("per_minute", 0)), 0, clock, Book())
         self.chunk_size = 10
         self.asked_at: list[float] = []
         self.asked_for: list[list[str]] = []
@@ -109,7 +104,7 @@ def run(script: Iterable[Answer], tick_seconds: float = 1.0, **limits: Any) -> t
     chunk_size = limits.pop("chunk_size", 10)
     source = FakeSource(clock, stop, script, **limits)
     source.chunk_size = chunk_size
-    fetcher = Fetcher(source, ENTRIES, intake, clock, stop, tick_seconds)  # type: ignore[arg-type]
+    fetcher = Fetcher(source, entries, intake, clock, stop, tick_seconds)  # type: ignore[arg-type]
     fetcher.run()
     return fetcher, source, intake
 
@@ -165,7 +160,7 @@ def test_after_many_failures_a_single_call_shows_whether_the_provider_is_back() 
     assert rounds == [2, 2, 2, 2, 2, 1, 1, 1, 1, 2]
     probes = source.asked_for[10:14]
     assert probes == [["BTC"], ["ETH"], ["BTC"], ["ETH"]]
-    assert [batch.ticks[0].symbol for batch in intake.batches] == ["ETH", "BTC", "ETH"]
+    assert [tick.symbol for batch in intake.batches for tick in batch.ticks] == ["ETH", "BTC", "ETH"]
 
 
 def test_a_probe_that_is_answered_is_followed_by_the_rest_of_its_round() -> None:
@@ -204,7 +199,7 @@ def test_a_provider_that_cannot_say_what_the_watch_list_means_is_asked_now_and_t
             raise DOWN
 
     source.resolving = resolving
-    Fetcher(source, ENTRIES, intake, clock, stop, 1.0).run()  # type: ignore[arg-type]
+    Fetcher(source, entries, intake, clock, stop, 1.0).run()  # type: ignore[arg-type]
     assert asked_at[:6] == [0, 1, 2, 3, 4, 5]
     assert asked_at[11] - asked_at[10] >= 15
     assert len(intake.batches) == 2
@@ -267,7 +262,7 @@ def test_calls_a_minute_are_spread_over_the_chunks_of_a_round() -> None:
 def test_a_failed_chunk_does_not_stop_the_others() -> None:
     _, source, intake = run([ProviderUnavailable("HTTP 500"), None, None], chunk_size=1)
     assert source.asked_at == [0, 0, 1, 1]
-    assert [batch.ticks[0].symbol for batch in intake.batches] == ["ETH", "BTC", "ETH"]
+    assert [tick.symbol for batch in intake.batches for tick in batch.ticks] == ["ETH", "BTC", "ETH"]
     assert source.budget.calls == 4
 
 
@@ -275,7 +270,7 @@ def test_after_a_limit_the_round_goes_on_where_it_broke_off() -> None:
     """Otherwise the last of many coins would never be asked for."""
     _, source, intake = run([None, RateLimited("slow down", 10), None, None], chunk_size=1)
     assert source.asked_at == [0, 0, 10, 11, 11]
-    assert [batch.ticks[0].symbol for batch in intake.batches] == ["BTC", "ETH", "BTC", "ETH"]
+    assert [tick.symbol for batch in intake.batches for tick in batch.ticks] == ["BTC", "ETH", "BTC", "ETH"]
 
 
 def test_a_retry_after_of_nothing_is_no_leave_to_ask_at_every_turn() -> None:
@@ -299,7 +294,7 @@ def test_an_unreachable_provider_at_the_start_is_asked_again_for_the_watch_list(
             raise ProviderUnavailable("no network")
 
     source.resolving = resolving
-    Fetcher(source, ENTRIES, intake, clock, stop, 1.0).run()  # type: ignore[arg-type]
+    Fetcher(source, entries, intake, clock, stop, 1.0).run()  # type: ignore[arg-type]
     assert intake.watched == ["BTC", "ETH"]
     assert len(intake.batches) == 2
 
@@ -313,7 +308,7 @@ def test_a_watch_list_that_means_nothing_to_the_provider_ends_the_task() -> None
 
     source.resolving = resolving
     with pytest.raises(ConfigurationError, match="FOO"):
-        Fetcher(source, ENTRIES, intake, clock, stop, 1.0).run()  # type: ignore[arg-type]
+        Fetcher(source, entries, intake, clock, stop, 1.0).run()  # type: ignore[arg-type]
 
 
 def test_a_reply_that_arrives_while_stopping_is_still_handed_on() -> None:
@@ -324,7 +319,7 @@ def test_a_reply_that_arrives_while_stopping_is_still_handed_on() -> None:
 def test_a_batch_that_cannot_be_stored_any_more_is_not_lost_silently(logged: Logged) -> None:
     clock, stop, intake = FakeClock(), threading.Event(), FakeIntake()
     intake.error = Stopping("gone")
-    Fetcher(FakeSource(clock, stop, []), ENTRIES, intake, clock, stop, 1.0).run()  # type: ignore[arg-type]
+    Fetcher(FakeSource(clock, stop, []), entries, intake, clock, stop, 1.0).run()  # type: ignore[arg-type]
     assert "The last reply's 2 ticks are lost" in logged.read_new()
 
 
@@ -339,7 +334,7 @@ def test_nothing_is_polled_before_the_windows_could_be_read() -> None:
             raise error
 
     intake.watch = watch  # type: ignore[method-assign]
-    fetcher = Fetcher(source, ENTRIES, intake, clock, stop, 60.0)  # type: ignore[arg-type]
+    fetcher = Fetcher(source, entries, intake, clock, stop, 60.0)  # type: ignore[arg-type]
     fetcher.run()
     assert len(source.asked_at) == 2
     assert source.asked_at[0] >= 3, "a second after each vain attempt, not a turn"
@@ -355,6 +350,99 @@ def test_who_is_deposed_asks_no_more() -> None:
 
         setattr(intake, when, deposed)
         source = FakeSource(clock, stop, [None] * 9)
-        Fetcher(source, ENTRIES, intake, clock, stop, 1.0).run()  # type: ignore[arg-type]
+        Fetcher(source, entries, intake, clock, stop, 1.0).run()  # type: ignore[arg-type]
         assert stop.is_set()
         assert len(source.asked_at) == (0 if when == "watch" else 1)
+
+
+# Several chunks, and a watch list that changes.
+
+
+def test_all_that_a_round_brings_is_accepted_together() -> None:
+    _, _, intake = run([None, [Lost("ETH", "price", "is zero")], None], chunk_size=1)
+    assert [[tick.symbol for tick in batch.ticks] for batch in intake.batches] == [["BTC", "ETH"]] * 2
+    assert [len(batch.lost) for batch in intake.batches] == [1, 0]
+
+
+def test_what_was_brought_before_a_limit_is_accepted_all_the_same() -> None:
+    _, _, intake = run([None, RateLimited("slow down", 10), None], chunk_size=1)
+    assert [[tick.symbol for tick in batch.ticks] for batch in intake.batches] == [["BTC"], ["ETH"], ["BTC"]]
+
+
+def follow(steps: Sequence[tuple[Entry, ...]]) -> tuple[FakeSource, FakeIntake, Fetcher]:
+    """Fetch with another watch list at each turn."""
+    clock, stop, intake = FakeClock(), threading.Event(), FakeIntake()
+    source = FakeSource(clock, stop, [None] * 99)
+    left = list(steps)
+
+    def now() -> tuple[Entry, ...]:
+        if len(left) == 1:
+            stop.set()
+        return left.pop(0)
+
+    fetcher = Fetcher(source, now, intake, clock, stop, 1.0)  # type: ignore[arg-type]
+    fetcher.run()
+    return source, intake, fetcher
+
+
+def test_a_watch_list_that_changes_is_followed_at_the_next_turn() -> None:
+    btc, eth = ENTRIES
+    source, intake, fetcher = follow([(btc,), (btc,), (btc, eth), (eth,), (eth,)])
+    assert source.asked_for == [["BTC"], ["BTC"], ["BTC", "ETH"], ["ETH"]]
+    assert intake.watched == ["BTC", "BTC", "ETH", "ETH"]
+    assert [i.symbol for i in fetcher.instruments] == ["ETH"]
+
+
+def test_with_nothing_to_ask_for_it_is_idle_and_nobody_is_watched() -> None:
+    btc, _ = ENTRIES
+    source, _, fetcher = follow([(btc,), (), (), ()])
+    assert source.asked_for == [["BTC"]]
+    assert (fetcher.health.state, fetcher.health.symbols, fetcher.instruments) == ("idle", 0, [])
+    assert fetcher.silent_seconds == 0
+
+
+def test_an_entry_that_means_nothing_costs_itself_where_it_is_not_fatal() -> None:
+    class Picky(FakeSource):
+        def resolve(self, entries: Iterable[Entry]) -> list[Instrument]:
+            found = super().resolve(entries)
+            for instrument in found:
+                if instrument.base.startswith("BAD"):
+                    raise ConfigurationError(f"{instrument.base}?")
+            return found
+
+    clock, stop, intake, refused = FakeClock(), threading.Event(), FakeIntake(), []
+    source = Picky(clock, stop, [None])
+    good, bad = [Wanted(f"S{n}", "USD", "fake", f"S{n}") for n in range(40)], Wanted("BAD", "USD", "fake", "BAD")
+    entries = (*good[:7], bad, *good[7:], Wanted("BAD2", "USD", "fake", "BAD2"))
+    refuse = lambda entry, error: refused.append((entry.symbol, str(error)))  # noqa: E731
+    Fetcher(source, lambda: entries, intake, clock, stop, 1.0, refuse=refuse).run()  # type: ignore[arg-type]
+    assert refused == [("BAD", "BAD?"), ("BAD2", "BAD2?")]
+    assert intake.watched == [entry.symbol for entry in good]
+
+
+def test_while_a_change_cannot_be_resolved_what_was_known_goes_on() -> None:
+    clock, stop, intake = FakeClock(), threading.Event(), FakeIntake()
+    source = FakeSource(clock, stop, [None] * 4)
+    btc, _ = ENTRIES
+    lists = iter([(btc,), ENTRIES, ENTRIES, ENTRIES, ENTRIES, ENTRIES])
+
+    def now() -> tuple[Entry, ...]:
+        found = next(lists)
+        if found is ENTRIES:
+            source.resolving = away
+        return found
+
+    def away() -> None:
+        raise ProviderUnavailable("no list of coins")
+
+    Fetcher(source, now, intake, clock, stop, 1.0).run()  # type: ignore[arg-type]
+    assert source.asked_for == [["BTC"]] * 5
+
+
+def test_a_ranking_is_looked_at_anew_every_day() -> None:
+    clock, stop, intake = FakeClock(), threading.Event(), FakeIntake()
+    source, resolved = FakeSource(clock, stop, [None] * 3), []
+    source.resolving = lambda: resolved.append(clock.monotonic())
+    entries = (*ENTRIES, Top(5, "USD", "fake"))
+    Fetcher(source, lambda: entries, intake, clock, stop, 40_000.0).run()  # type: ignore[arg-type]
+    assert [at - resolved[0] for at in resolved] == [0, 120_000]
