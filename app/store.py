@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -16,10 +17,16 @@ from app.alerts.checker import PastTick
 from app.alerts.states import Episode, Key, Outcome
 from app.db import Database, execute, translated
 from app.errors import DataRefused, Deposed
-from app.model import Alert, Instrument, State, Tick
+from app.model import Alert, Finding, Instrument, Known, State, Tick
+from app.prepared import execute_together
+from app.quarantine import Held
+from app.quarantine_prices import WINDOW
 from app.spool import Entry
 
-_TICK_COLUMNS = ("timestamp", "symbol", "price", "volume_24h", "market_cap", "fetched_at", "source", "origin")
+_VALUES = ("price", "volume_24h", "market_cap")
+_TICK_COLUMNS = ("timestamp", "symbol", *_VALUES, "fetched_at", "source", "origin", "markets")
+_OF_TICK = len(_TICK_COLUMNS)
+_HELD_COLUMNS = ("median", "why", "held_at", "settled_at")
 _EPISODE_COLUMNS = ("state", "id", "since", "as_of", "last_line_at", "lines", "recovering_since", "digest")
 _ALERT_COLUMNS = ("id", "state", "timestamp", "symbol", "rule", "severity")
 _COLUMN_OF = {"price": "price", "volume": "volume_24h", "market_cap": "market_cap"}
@@ -30,6 +37,7 @@ _LOOK_AT = 10_000  # ticks of a symbol that are gone through for a value
 _PATIENCE_SECONDS = 15.0  # for one answer
 _HURRY_SECONDS = 2.0  # where others wait meanwhile: a batch can go to the spool instead
 _ROWS_A_SECOND = 2000  # that a slow server writes: a large batch may take so much longer
+_FEW = 200  # rows up to which it is quicker not to plan for them anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +59,7 @@ class Store:
         self._database, self._channels = database, channels
         self._months: set[date] = set()
 
-    def save(self, ticks: Sequence[Tick], outcome: Outcome) -> Saved:
+    def save(self, ticks: Sequence[Tick], outcome: Outcome, held: Sequence[Held] = ()) -> Saved:
         """Store a batch and what it caused in one transaction, under the epoch of the lease that it belongs to.
 
         Returns after the commit: then the batch is *accepted*. A tick that the database refuses is logged and left
@@ -62,8 +70,8 @@ class Store:
             demand_lead(cursor, outcome.epoch)
             return outcome
 
-        rows = len(ticks) + len(outcome.alerts) + len(outcome.episodes)
-        return self._store(ticks, fenced, _HURRY_SECONDS + rows // _ROWS_A_SECOND)
+        rows = len(ticks) + len(held) + len(outcome.alerts) + len(outcome.episodes)
+        return self._store(ticks, held, fenced, _HURRY_SECONDS + rows // _ROWS_A_SECOND)
 
     def save_spooled(self, entries: Sequence[Entry]) -> Saved:
         """Store batches that the spool accepted, in their order, in one transaction.
@@ -72,16 +80,19 @@ class Store:
         epoch that is over say nothing of now, and are left out.
         """
         ticks = [tick for entry in entries for tick in entry.ticks]
-        return self._store(ticks, lambda cursor: _together(cursor, entries), _PATIENCE_SECONDS)
+        held = [it for entry in entries for it in entry.held]
+        return self._store(ticks, held, lambda cursor: _together(cursor, entries), _PATIENCE_SECONDS)
 
-    def _store(self, ticks: Sequence[Tick], outcome: Callable[[pg.cursor], Outcome], patience: float) -> Saved:
+    def _store(
+        self, ticks: Sequence[Tick], held: Sequence[Held], outcome: Callable[[pg.cursor], Outcome], patience: float
+    ) -> Saved:
         self._make_partitions(ticks, patience)
         try:
-            return self._database.once(lambda c: Saved(self._write(c, ticks, outcome(c))), patience=patience)
+            return self._database.once(lambda c: Saved(self._write(c, ticks, outcome(c), held)), patience=patience)
         except DataRefused:
             self._months.clear()  # it may be a partition that somebody took away
             self._make_partitions(ticks, patience)
-            work = partial(self._write_what_is_taken, ticks=ticks, outcome=outcome)
+            work = partial(self._write_what_is_taken, ticks=ticks, outcome=outcome, held=held)
             return _reported(*self._database.once(work, patience=patience))
 
     def _make_partitions(self, ticks: Iterable[Tick], patience: float) -> None:
@@ -97,6 +108,25 @@ class Store:
         def work(cursor: pg.cursor) -> None:
             demand_lead(cursor, epoch)
             execute(cursor, "save_instruments", market=market, **values)
+
+        self._database.once(work, patience=_PATIENCE_SECONDS)
+
+    def known_instruments(self, market: str) -> list[Known]:
+        """What is or was watched on a market, with the coins that the symbols mean."""
+        rows = self._query("known_instruments", _HURRY_SECONDS, market=market)
+        return [
+            Known(Instrument(base, quote, its_market, symbol, id_, name), watched, frozenset(ids) - {id_}, *times)
+            for symbol, base, quote, its_market, id_, name, watched, ids, *times in rows
+        ]
+
+    def settle_instruments(self, market: str, findings: Sequence[Finding], at: datetime, epoch: int = 0) -> None:
+        """Write down what was found out about who is who on a market. Raises Deposed."""
+        columns = ("symbol", "provider_id", "name", "is_delisted", "why")
+        values = {c: [getattr(finding, c) for finding in findings] for c in columns}
+
+        def work(cursor: pg.cursor) -> None:
+            demand_lead(cursor, epoch)
+            execute(cursor, "settle_instruments", market=market, at=at, **values)
 
         self._database.once(work, patience=_PATIENCE_SECONDS)
 
@@ -131,6 +161,17 @@ class Store:
             for _, *tick in page:
                 yield tuple(tick)
 
+    def recent_prices(self, symbols: Sequence[str]) -> list[tuple[str, datetime, Decimal, str]]:
+        """Live prices of the last five minutes of each symbol: the last of ten seconds each, with time and source."""
+        seconds = WINDOW.total_seconds()
+        return self._query("recent_prices", _PATIENCE_SECONDS, symbols=list(symbols), seconds=seconds)
+
+    def held_lately(self, symbols: Sequence[str]) -> list[Held]:
+        """The ticks of the last five minutes that are held, as they came."""
+        seconds = WINDOW.total_seconds()
+        rows = self._query("held_lately", _PATIENCE_SECONDS, symbols=list(symbols), seconds=seconds)
+        return [Held(Tick(*row[:_OF_TICK]), *row[_OF_TICK:]) for row in rows]
+
     def episodes(self) -> dict[Key, Episode]:
         """Where every rule stands that was true for a symbol once, INACTIVE ones too."""
         rows = self._query("load_alert_states", _PATIENCE_SECONDS)
@@ -150,18 +191,24 @@ class Store:
         return self._database.once(lambda cursor: execute(cursor, name, **values), patience=patience)
 
     def _write_what_is_taken(
-        self, cursor: pg.cursor, ticks: Sequence[Tick], outcome: Callable[[pg.cursor], Outcome]
+        self,
+        cursor: pg.cursor,
+        ticks: Sequence[Tick],
+        outcome: Callable[[pg.cursor], Outcome],
+        held: Sequence[Held],
     ) -> tuple[Saved, _Refused]:
         """As _write, all in the one transaction too, but what the database refuses is left out and noted."""
         caused = outcome(cursor)
         stored, refused = 0, _Refused()
-        parts: list[tuple[Tick | Alert, Sequence[Tick], Outcome]] = [(tick, (tick,), Outcome()) for tick in ticks]
-        parts += [(alert, (), Outcome(alerts=[alert])) for alert in caused.alerts]
-        for it, its_ticks, its_outcome in parts:
+        parts: list[tuple[Tick | Alert, Sequence[Tick], Outcome, Sequence[Held]]]
+        parts = [(one.tick, (), Outcome(), (one,)) for one in held]
+        parts += [(tick, (tick,), Outcome(), ()) for tick in ticks]
+        parts += [(alert, (), Outcome(alerts=[alert]), ()) for alert in caused.alerts]
+        for it, its_ticks, its_outcome, its_held in parts:
             cursor.execute("SAVEPOINT one")
             try:
                 with translated():
-                    stored += self._write(cursor, its_ticks, its_outcome)
+                    stored += self._write(cursor, its_ticks, its_outcome, its_held)
             except DataRefused as error:
                 cursor.execute("ROLLBACK TO one")
                 refused.append((it, error))
@@ -169,35 +216,43 @@ class Store:
         self._write(cursor, (), Outcome(episodes=caused.episodes))
         return Saved(stored, sum(isinstance(it, Tick) for it, _ in refused)), refused
 
-    def _write(self, cursor: pg.cursor, ticks: Sequence[Tick], outcome: Outcome) -> int:
-        stored = 0
-        if ticks:
-            stored = len(execute(cursor, "store_ticks", **{c: [getattr(t, c) for t in ticks] for c in _TICK_COLUMNS}))
+    def _write(self, cursor: pg.cursor, ticks: Sequence[Tick], outcome: Outcome, held: Sequence[Held] = ()) -> int:
+        """Returns how many ticks were new."""
+        calls: dict[str, Mapping[str, object]] = {}
         if outcome.alerts:
-            self._record(cursor, outcome.alerts)
-        if outcome.episodes:
-            episodes = outcome.episodes
-            execute(
-                cursor,
-                "save_alert_states",
-                rule=[rule for rule, _ in episodes],
-                symbol=[symbol for _, symbol in episodes],
+            calls |= self._record(outcome.alerts)
+        if episodes := outcome.episodes:
+            calls["save_alert_states"] = {
+                "rule": [rule for rule, _ in episodes],
+                "symbol": [symbol for _, symbol in episodes],
                 **{c: [getattr(e, c) for e in episodes.values()] for c in _EPISODE_COLUMNS},
-            )
-        return stored
+            }
+        if held:  # before the ticks, as none is stored that is held
+            calls["hold_ticks"] = {
+                **tick_values([it.tick for it in held]),
+                **{c: [getattr(it, c) for it in held] for c in _HELD_COLUMNS},
+            }
+        if ticks:  # last, as its rows are asked for
+            calls["store_ticks"] = tick_values(ticks)
+        rows: Sequence[object] = ()
+        if len(ticks) + len(held) + len(outcome.alerts) + len(episodes) <= _FEW:
+            rows = execute_together(cursor, calls) if calls else ()
+        else:
+            for name, values in calls.items():
+                rows = execute(cursor, name, **values)
+        return len(rows) if ticks else 0
 
-    def _record(self, cursor: pg.cursor, alerts: Sequence[Alert]) -> None:
-        values = {c: [getattr(a, c) for a in alerts] for c in _ALERT_COLUMNS}
-        execute(cursor, "record_alerts", terms=[json.dumps(dict(a.terms)) for a in alerts], **values)
+    def _record(self, alerts: Sequence[Alert]) -> Mapping[str, Mapping[str, object]]:
+        values: dict[str, object] = {c: [getattr(a, c) for a in alerts] for c in _ALERT_COLUMNS}
+        calls = {"record_alerts": {**values, "terms": [json.dumps(dict(a.terms)) for a in alerts]}}
         queued = [(alert, channel) for alert in alerts for channel in self._channels_of(alert)]
         if queued:
-            execute(
-                cursor,
-                "queue_alerts",
-                id=[alert.id for alert, _ in queued],
-                state=[alert.state for alert, _ in queued],
-                channel=[channel for _, channel in queued],
-            )
+            calls["queue_alerts"] = {
+                "id": [alert.id for alert, _ in queued],
+                "state": [alert.state for alert, _ in queued],
+                "channel": [channel for _, channel in queued],
+            }
+        return calls
 
     def _channels_of(self, alert: Alert) -> Sequence[str | None]:
         if alert.state is State.RESOLVED:
@@ -208,6 +263,11 @@ class Store:
 _Refused = list[tuple[Tick | Alert, DataRefused]]
 
 
+def tick_values(ticks: Sequence[Tick]) -> dict[str, list[object]]:
+    """The values of the query store_ticks."""
+    return {c: [getattr(t, c) for t in ticks] for c in _TICK_COLUMNS}
+
+
 def demand_lead(cursor: pg.cursor, epoch: int) -> None:
     """Raises Deposed unless this epoch leads; if it does, it leads until the transaction ends."""
     if not _leads(cursor, epoch):
@@ -216,7 +276,7 @@ def demand_lead(cursor: pg.cursor, epoch: int) -> None:
 
 def _leads(cursor: pg.cursor, epoch: int) -> bool:
     """Whether it leads: a successor has to wait for the end of the transaction."""
-    return bool(execute(cursor, "leading", epoch=epoch))
+    return bool(execute_together(cursor, {"leading": {"epoch": epoch}}))
 
 
 def _together(cursor: pg.cursor, entries: Sequence[Entry]) -> Outcome:

@@ -18,6 +18,7 @@ from app.alerts.states import Outcome
 from app.clock import Clock
 from app.errors import CannotWrite, SpoolFull
 from app.model import Tick
+from app.quarantine import Held
 from app.spool.document import decode, encode
 from app.spool.files import Files, explain
 from app.spool.frame import PAGE, PARTS, frames_of
@@ -33,11 +34,12 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A batch that waits: its number, its ticks, what it caused."""
+    """A batch that waits: its number, its ticks, what it caused, and what was held of it or released by it."""
 
     seq: int
     ticks: tuple[Tick, ...]
     outcome: Outcome
+    held: tuple[Held, ...] = ()
 
 
 class Spool:
@@ -99,13 +101,13 @@ class Spool:
                 self._in_use = False
                 self._keeper.stop()
 
-    def append(self, ticks: Sequence[Tick], outcome: Outcome) -> int:
+    def append(self, ticks: Sequence[Tick], outcome: Outcome, held: Sequence[Held] = ()) -> int:
         """Keep a batch, on disk when this returns; its number, greater than any before.
 
         Raises SpoolFull when there is no room under the limit, CannotWrite when the disk is full or fails. Then the
         batch is not accepted. (Like every commit: a kill just then, and the next start may find it all the same.)
         """
-        document = encode(ticks, outcome)
+        document = encode(ticks, outcome, held)
         with self._lock, self._telling():
             self._recover()
             mark, at = self._keeper.mark, (self._clock.now() - _EPOCH) // _MICROSECOND

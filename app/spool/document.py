@@ -21,6 +21,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from app.alerts.states import Outcome
 from app.errors import SchemaTooNew
 from app.model import Tick
+from app.quarantine import Held
 
 _FAST = 1  # zlib's level: the others take several times as long for a tenth less
 
@@ -31,21 +32,22 @@ _AS_IT_IS = (str, int, bool, float)
 class _Document:
     ticks: tuple[Tick, ...]
     outcome: Outcome
+    held: tuple[Held, ...] = ()
 
 
-def encode(ticks: Sequence[Tick], outcome: Outcome) -> bytes:
+def encode(ticks: Sequence[Tick], outcome: Outcome, held: Sequence[Held] = ()) -> bytes:
     """The batch as compressed JSON."""
-    text = json.dumps(_plain(_Document(tuple(ticks), outcome)), separators=(",", ":"))
+    text = json.dumps(_plain(_Document(tuple(ticks), outcome, tuple(held))), separators=(",", ":"))
     return zlib.compress(text.encode(), _FAST)
 
 
-def decode(data: bytes) -> tuple[tuple[Tick, ...], Outcome]:
+def decode(data: bytes) -> tuple[tuple[Tick, ...], Outcome, tuple[Held, ...]]:
     """The inverse. Raises SchemaTooNew for a newer version's document, ValueError for what is none at all."""
     try:
         document = _reader(_Document)(json.loads(zlib.decompress(data)))
     except (zlib.error, TypeError, AttributeError, InvalidOperation) as error:
         raise ValueError(f"not a batch: {error}") from error
-    return document.ticks, document.outcome
+    return document.ticks, document.outcome, document.held
 
 
 def _plain(value: object) -> Any:

@@ -169,7 +169,7 @@ def test_recent_ticks_reach_back_from_each_symbol_s_newest_live_one(database: Da
     store = Store(database)
     store.save([at("BTC", 0), at("BTC", 1), at("BTC", 300), at("BTC", 500, "backfill"), at("ETH", -86400)], Outcome())
     assert places(store.recent_ticks(["ETH", "BTC", "X"], 299)) == [("ETH", -86400), ("BTC", 1), ("BTC", 300)]
-    assert next(store.recent_ticks(["ETH"], 1))[2:] == (TICK.price, TICK.volume_24h, TICK.market_cap, NOON)
+    assert next(store.recent_ticks(["ETH"], 1))[2:] == (TICK.price, TICK.volume_24h, TICK.market_cap, NOON, TICK.source)
 
 
 def places(ticks: Iterable[PastTick]) -> list[tuple[str, float]]:
@@ -223,7 +223,7 @@ def test_the_last_value_before_the_reach_is_found_for_each_field_however_old(dat
     # A tick that has two of them is there once.
     assert places(store.values_before(symbols, 299.5, every)) == [("BTC", -300)]
     assert places(store.values_before(symbols, 10, ("price",))) == [("ETH", -50), ("BTC", -300)]
-    assert next(store.values_before(["ETH"], 10))[2:] == (TICK.price, Decimal(7), Decimal(7), NOON)
+    assert next(store.values_before(["ETH"], 10))[2:] == (TICK.price, Decimal(7), Decimal(7), NOON, TICK.source)
 
 
 def test_values_before_are_found_for_more_symbols_than_fit_a_page(
@@ -326,3 +326,15 @@ def test_a_large_batch_is_given_more_time(database: Database, monkeypatch: pytes
     assert given == [2, 3, 3]  # the second makes the partition
     store.save([], Outcome(alerts=[replace(ALERT, id=f"{number}") for number in range(2000)]))
     assert given[-1] == 3
+
+
+def test_the_last_value_before_the_reach_is_found_for_each_source(database: Database) -> None:
+    store = Store(database)
+    sources = {-400: "coingecko", -390: "kraken", -380: "coingecko", -370: "kraken", -360: "kraken", 0: "kraken"}
+    ticks = [replace(TICK, timestamp=NOON + timedelta(seconds=s), source=of) for s, of in sources.items()]
+    ticks[4] = replace(ticks[4], volume_24h=None)
+    store.save(ticks, Outcome())
+    assert places(store.values_before(["BTC"], 300, ("price",))) == [("BTC", -380), ("BTC", -360)]
+    assert places(store.values_before(["BTC"], 300, ("volume",))) == [("BTC", -380), ("BTC", -370)]
+    every = [("BTC", -380), ("BTC", -370), ("BTC", -360)]
+    assert places(store.values_before(["BTC"], 300, ("price", "volume"))) == every
