@@ -30,6 +30,7 @@ GET  {API_ROOT}/simple/supported_vs_currencies
 GET  {API_ROOT}/coins/list
 GET  {API_ROOT}/coins/markets?vs_currency=usd
 GET  {API_ROOT}/coins/bitcoin/market_chart?vs_currency=usd&days=1
+GET  {API_ROOT}/coins/bitcoin/market_chart/range?vs_currency=usd&from={timeline.now() - 3_600}&to={timeline.now()}
 
 To be refused for a while, as by CoinGecko's rate limit (seconds=0 ends it; without retry_after no such header):
 POST /simulate/throttle?seconds=30&retry_after=5

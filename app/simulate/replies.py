@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 
 from app import log
 from app.simulate.digits import Digits, Json, rounded
@@ -106,13 +107,30 @@ class CoinGecko:
         return [market_row(self._market, each, currency, now, decimals) for each in page]
 
     def market_chart(self, query: Query, coin_id: str) -> Json:
-        if coin_id not in self._market.coins:
-            raise Refusal(404, {"error": "coin not found"})
+        self._demand_coin(coin_id)
         currency, days, decimals = self._currency(query), _days(query, self._timeline.now()), _precision(query)
         now = self._now()
-        step = _STEPS.get(query.get("interval", "")) or (300 if days <= 1 else 3_600 if days <= 90 else DAY)
+        step = _step(query, days * DAY, is_of_today=True)
         start = now - days * DAY
-        seen = self._observations(coin_id, currency, [*range(start - start % -step, now, step), now])
+        return self._chart(coin_id, currency, [*range(start - start % -step, now, step), now], decimals)
+
+    def market_chart_range(self, query: Query, coin_id: str) -> Json:
+        self._demand_coin(coin_id)
+        currency, decimals = self._currency(query), _precision(query)
+        start, asked_end, now = _instant(query, "from"), _instant(query, "to"), self._now()
+        if start < now - _MAX_DAYS * DAY:
+            raise Refusal(401, _out_of_range(now))
+        end = min(asked_end, now)
+        step = _step(query, end - start, is_of_today=start >= now - DAY)
+        times = [*range(start - start % -step, end + 1, step)]
+        return self._chart(coin_id, currency, times + [now] * (asked_end >= now), decimals)
+
+    def _demand_coin(self, coin_id: str) -> None:
+        if coin_id not in self._market.coins:
+            raise Refusal(404, {"error": "coin not found"})
+
+    def _chart(self, coin_id: str, currency: str, times: Iterable[int], decimals: int | None) -> Json:
+        seen = self._observations(coin_id, currency, times)
         return {
             "prices": _points((each.timestamp, rounded(each.price, decimals)) for each in seen),
             "market_caps": _points((each.timestamp, each.market_cap) for each in seen),
@@ -145,6 +163,7 @@ _ROUTES: tuple[tuple[str, Callable[..., Json]], ...] = (
     ("/coins/list", CoinGecko.coins_list),
     ("/coins/markets", CoinGecko.coins_markets),
     ("/coins/([^/]+)/market_chart", CoinGecko.market_chart),
+    ("/coins/([^/]+)/market_chart/range", CoinGecko.market_chart_range),
 )
 
 
@@ -179,6 +198,24 @@ def _days(query: Query, now: int) -> int:
     if _needed(query, "days") == "max" or (days := _whole(query, "days", 1)) > _MAX_DAYS:
         raise Refusal(401, _out_of_range(now))
     return days
+
+
+def _instant(query: Query, name: str) -> int:
+    """UNIX seconds, from such, or from a date or time in ISO 8601."""
+    text = _needed(query, name)
+    if re.fullmatch(r"\d{1,11}", text, re.ASCII):
+        return int(text)
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise Refusal(400, {"error": f"invalid {name}"}) from None
+    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
+
+
+def _step(query: Query, seconds: int, *, is_of_today: bool) -> int:
+    """Seconds from point to point in so long a span: every five minutes of the last day alone are kept."""
+    fine = 300 if is_of_today and seconds <= DAY else 3_600
+    return _STEPS.get(query.get("interval", "")) or (fine if seconds <= 90 * DAY else DAY)
 
 
 def _out_of_range(now: int) -> Json:

@@ -31,7 +31,7 @@ class Recording:
 
     def warm(self, checker: Checker) -> bool:
         if self.known:
-            checker.warm([("BTC", NOON - SECOND, Decimal(1), None, None, NOON - SECOND)])
+            checker.warm([("BTC", NOON - SECOND, Decimal(1), None, None, NOON - SECOND, "coingecko")])
         return self.known
 
     def batches(self) -> Iterator[Batch]:

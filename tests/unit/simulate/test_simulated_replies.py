@@ -305,3 +305,52 @@ def test_markets_are_ranked_by_market_cap_filtered_ordered_and_paged(api: CoinGe
     [zcash] = ask(api, "/coins/markets", vs_currency="usd", ids="zcash,nobody")
     assert zcash["market_cap_rank"] == order.index("zcash") + 1
     assert zcash["low_24h"] <= zcash["current_price"] <= zcash["high_24h"]
+
+
+def test_a_range_has_five_minutes_of_the_last_day_hours_of_ninety_and_days_of_more(
+    api: CoinGecko, timeline: Timeline
+) -> None:
+    now = timeline.now()
+
+    def spacing(start: int, end: int) -> tuple[int, int, int]:
+        query = {"vs_currency": "usd", "from": str(start), "to": str(end)}
+        chart = ask(api, "/coins/bitcoin/market_chart/range", **query)
+        times = [time // 1000 for time, _ in chart["prices"]]
+        assert [len(chart[key]) for key in ("market_caps", "total_volumes")] == [len(times)] * 2
+        return min(times), max(times), times[1] - times[0]
+
+    hour, five = now - now % 3600, now - now % 300
+    assert spacing(five - 3600, five) == (five - 3600, five, 300)
+    assert spacing(hour - 3 * DAY, hour - 2 * DAY) == (hour - 3 * DAY, hour - 2 * DAY, 3600)
+    assert spacing(hour - DAY - 3600, hour) == (hour - DAY - 3600, hour, 3600)
+    assert spacing(now - 92 * DAY, now - DAY)[2] == DAY
+    assert spacing(five - 900, now + DAY)[1] == now  # the last one is now, off the grid
+
+
+def test_a_range_agrees_with_the_prices_of_the_moment(api: CoinGecko, timeline: Timeline) -> None:
+    latest = ask(api, "/simple/price", ids="bitcoin", vs_currencies="usd", include_last_updated_at="true")["bitcoin"]
+    now = latest["last_updated_at"]
+    chart = ask(api, "/coins/bitcoin/market_chart/range", vs_currency="usd", **{"from": str(now - 600), "to": str(now)})
+    assert chart["prices"][-1] == [now * 1000, latest["usd"]]
+
+
+def test_a_range_takes_dates_and_refuses_what_makes_no_sense(api: CoinGecko, timeline: Timeline) -> None:
+    path, today = "/coins/bitcoin/market_chart/range", datetime.fromtimestamp(timeline.now(), UTC).date()
+    chart = ask(api, path, vs_currency="usd", **{"from": str(today), "to": f"{today}T00:10Z"})
+    midnight = datetime(today.year, today.month, today.day, tzinfo=UTC).timestamp()
+    assert chart["prices"][0][0] == midnight * 1000
+    assert refused(api, path, vs_currency="usd", to="1") == (422, {"error": "Missing parameter from"})
+    assert refused(api, path, vs_currency="usd", **{"from": "x", "to": "1"}) == (400, {"error": "invalid from"})
+    assert refused(api, "/coins/nobody/market_chart/range")[0] == 404
+    old = {"from": str(timeline.now() - 366 * DAY), "to": str(timeline.now())}
+    status, body = refused(api, path, vs_currency="usd", **old)
+    assert (status, body["error"]["status"]["error_code"]) == (401, 10012)
+
+
+def test_a_range_of_a_recording_has_what_was_recorded(replay: CoinGecko, timeline: Timeline) -> None:
+    start = timeline.start
+    chart = ask(
+        replay, "/coins/bitcoin/market_chart/range", vs_currency="usd", **{"from": str(start - 600), "to": str(start)}
+    )
+    assert chart["prices"] == [[start * 1000, 60781.97]]
+    assert chart["market_caps"] == [[start * 1000, None]]
