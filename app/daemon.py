@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
@@ -11,22 +11,23 @@ from app.alerts.checker import Checker
 from app.alerts.states import Outcome
 from app.backlog import STEP_SECONDS
 from app.clock import Clock
+from app.composite import Composites
 from app.config import Settings
 from app.errors import DatabaseRefused, DatabaseUnavailable, Deposed, Stopping
-from app.fetcher import Fetcher
+from app.history.backfiller import Backfiller
 from app.intake import Intake
 from app.lease import LATE_SECONDS, RENEW_SECONDS
+from app.markets import Markets
 from app.report import Parts, Report, Term
-from app.sources.base import Source
 from app.status import DaemonState
 from app.tasks import Halt, Tasks
-from app.watch import parse_watch
 
 _JOIN_SECONDS = 3.0  # of the five in which a stop has to be done
 _JOIN_AT_ONCE_SECONDS = 0.5
 _LOOK_SECONDS = 1.0  # how soon a standby sees that nobody leads
 _SUMMARY_SECONDS = 60.0
 _RULES_SECONDS = 2.0  # how soon a change of the rules is seen
+_WATCH_SECONDS = 0.5  # how soon a change of the watch list is seen
 _AGES_SECONDS = 0.5  # rules are held against the clock once in each of its seconds
 
 
@@ -45,9 +46,7 @@ class Daemon:
     ) -> None:
         self._settings, self._stop, self._clock, self._tasks = settings, stop, clock, tasks
         self._report, self._parts, self._started = report, parts, started
-        self._entries = parse_watch(settings.watch, default_market=settings.source, default_quote=settings.quote)
-        markets = list(dict.fromkeys(entry.market for entry in self._entries))
-        self._sources: Mapping[str, Source] = sources.build(markets, settings, clock, parts.ledger)
+        self._markets = Markets(settings, clock, tasks, parts.ledger, parts.watchlist)
         self._been_in = False
         self._ended = Outcome()
         """What ended between two terms because its rule was changed or taken away."""
@@ -63,6 +62,7 @@ class Daemon:
         for delivery in parts.deliveries:
             tasks.start(f"notify-{delivery.name}", delivery.run)
         tasks.every("rules", _RULES_SECONDS, self._tend_rules)
+        tasks.every("watch", _WATCH_SECONDS, self._tend_watch)
         tasks.every("ages", _AGES_SECONDS, self._tend_ages)
         tasks.every("summary", _SUMMARY_SECONDS, report.summarise)
         while not self._stop.is_set():
@@ -106,7 +106,9 @@ class Daemon:
         if not leads:
             return None
         epoch = parts.lease.epoch or 0
-        checker = Checker(parts.rules.begin(epoch), epoch, self._settings.source, list(self._sources))
+        parts.watchlist.step()
+        self._markets.prepare()
+        checker = Checker(parts.rules.begin(epoch), epoch, self._settings.source, self._markets.names)
         self._ended = checker.resume(parts.store.episodes(), self._clock.now())
         late = parts.backlog.catch_up()
         if late:
@@ -121,15 +123,26 @@ class Daemon:
         """Poll, store and alert until told to stop, or until another daemon leads."""
         parts, over = self._parts, self._stop.part()
         intake = Intake(
-            checker, parts.store, parts.spool, parts.alerts, self._clock, over, parts.lease, self._report.counts
+            *(checker, parts.store, parts.spool, parts.alerts, self._clock, over, parts.lease, self._report.counts),
+            composites=Composites(self._settings.composite, self._markets.interval, lambda: self._markets.failing),
+            beside=parts.facts.take,
         )
         with suppress(Stopping, Deposed):  # then the next to lead finds the same
             intake.accept_outcome(self._ended)
-        fetchers = [self._fetcher(source, intake, over) for source in self._sources.values()]
-        self._report.term = Term(intake, fetchers)
-        names = [f"fetch-{fetcher.source.name}" for fetcher in fetchers]
-        for name, fetcher in zip(names, fetchers, strict=True):
-            self._tasks.start(name, fetcher.run)
+        self._markets.begin(intake, over)
+        backfiller = Backfiller(
+            parts.filler,
+            lambda market: sources.build_one(market, self._settings, self._clock, parts.ledger),
+            self._clock,
+            over,
+            epoch=parts.lease.epoch or 0,
+            days=self._settings.backfill_days,
+            polled=lambda: self._markets.polled,
+            is_drained=lambda: parts.spool.is_empty,
+        )
+        self._report.term = Term(intake, self._markets, backfiller)
+        self._markets.start()
+        self._tasks.start("backfill", backfiller.run)
         self._say("running")
         while not self._clock.wait(over, LATE_SECONDS if parts.lease.is_late else RENEW_SECONDS):
             if not parts.lease.renew():
@@ -138,27 +151,31 @@ class Daemon:
             parts.lease.lost()
             self._log.warning("Another daemon leads since; this one stands by.", action="deposed")
             # Their last calls may take until the deadline. A stop does not wait for that.
-            while self._tasks.join(_JOIN_AT_ONCE_SECONDS, *names) and not self._stop.is_set():
+            while self._tasks.join(_JOIN_AT_ONCE_SECONDS, *self._markets.tasks, "backfill") and not self._stop.is_set():
                 pass
             self._report.term = None
 
-    def _fetcher(self, source: Source, intake: Intake, over: Halt) -> Fetcher:
-        entries = [entry for entry in self._entries if entry.market == source.name]
-        return Fetcher(source, entries, intake, self._clock, over, self._settings.tick_seconds)
-
     def _tend_rules(self) -> None:
         self._parts.rules.step(self._report.term.intake if self._report.term else None)
+
+    def _tend_watch(self) -> None:
+        # What was said while the database is away is heard after that.
+        with suppress(DatabaseUnavailable, DatabaseRefused, Deposed):
+            self._parts.watchlist.step()
+            if self._report.term is not None:
+                self._markets.follow()
 
     def _tend_ages(self) -> None:
         term = self._report.term
         if term is None:
             return
         with suppress(Stopping, Deposed):  # then the term is over, which others see to
-            term.intake.look_at_clock([f.source.name for f in term.fetchers if not f.health.answers])
+            term.intake.look_at_clock(self._markets.down)
 
     def _tend_views(self) -> None:
         if self._parts.lease.epoch is not None:
             self._parts.upkeep.step(self._report.stored)
+            self._parts.facts.step()
 
     def _say(self, state: DaemonState) -> None:
         self._report.state = state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
@@ -10,6 +11,7 @@ from functools import partial
 from app import channels, log, sources
 from app.alerts.file import AlertsFile
 from app.backlog import Backlog
+from app.beside import Beside
 from app.calls import CallLedger
 from app.channels.base import Channel
 from app.child import ApiChild
@@ -25,10 +27,13 @@ from app.report import Parts, Report
 from app.rulebook import Rulebook
 from app.rules import Rules
 from app.rules_store import RuleStore
+from app.set_aside import SetAsideFile
 from app.spool import Spool
 from app.store import Store
 from app.tasks import Halt, Tasks
 from app.views import Upkeep
+from app.watch import parse_watch
+from app.watchlist import Watchlist, WatchStore
 
 
 def run(
@@ -63,6 +68,9 @@ def run(
         # Now that it can be asked what is going on: addresses are judged by a process that may be slow.
         connected = channels.connect(settings, clock, stop=stop)
         report.parts = _prepare(settings, stop, clock, stack, tasks, report, book, connected)
+        # What is there by now stays. To look through it for garbage takes 50 ms, which a batch would have to wait.
+        gc.collect()
+        gc.freeze()
         Daemon(settings, stop, clock, tasks, report, report.parts, started).run()
 
 
@@ -94,14 +102,15 @@ def _prepare(
         for migration in migrate(owner):
             log.get(__name__).info(f"The schema is now at version {migration.version}.", action="migrated")
     # A connection each: none has to wait for what another is doing.
-    writer, drain, keeper, lease, caller, notifier, ruler = (
+    writer, drain, keeper, lease, caller, notifier, ruler, watcher, filler = (
         stack.enter_context(closing(Database(dsn, stop, f"cryptomonitor {purpose}", role=APP)))
-        for purpose in ("writer", "spool", "upkeep", "lease", "calls", "channels", "rules")
+        for purpose in ("writer", "spool", "upkeep", "lease", "calls", "channels", "rules", "watch", "backfill")
     )
     ledger = CallLedger(caller, settings.data_dir / "calls.sqlite", clock)
     stack.callback(ledger.close)
     deliveries = channels.build(connected, notifier, clock, stop)
     names = list(connected)
+    entries = parse_watch(settings.watch, default_market=settings.source, default_quote=settings.quote)
     return Parts(
         alerts=alerts,
         spool=spool,
@@ -111,5 +120,13 @@ def _prepare(
         lease=Lease(lease, holder_of(settings.data_dir), clock),
         ledger=ledger,
         rules=Rules(book, RuleStore(ruler), Store(ruler)),
+        watchlist=Watchlist(entries, settings.source, settings.quote, WatchStore(watcher)),
+        facts=Beside(keeper, SetAsideFile(settings.data_dir, _keys(settings)), clock),
         deliveries=deliveries,
+        filler=filler,
     )
+
+
+def _keys(settings: Settings) -> list[str]:
+    keys = settings.coingecko_api_key, settings.coinmarketcap_api_key
+    return [key.get_secret_value() for key in keys]

@@ -1,12 +1,14 @@
-"""What the program talks about: symbols, instruments, ticks, batches, alerts (the words of the contract)."""
+"""What the program talks about: symbols, instruments, ticks, batches, history, alerts (the words of the contract)."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from typing import Literal
 
 _ASSET = r"[A-Z0-9][A-Z0-9.$_]{0,39}"
 _SYMBOL = re.compile(rf"(?P<base>{_ASSET})(-(?P<quote>{_ASSET}))?(@(?P<market>[a-z0-9_]{{1,40}}))?", re.ASCII)
@@ -26,6 +28,36 @@ class Instrument:
     name: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A symbol that is or was watched, with the coin that it means.
+
+    ``former_ids``: by which its provider knew the coin before. ``delisted_at``: since when the provider lists it no
+    more, None where it does; ``looked_up_at``: when its list was last looked through for it.
+    """
+
+    instrument: Instrument
+    watched: bool = True
+    former_ids: frozenset[str] = frozenset()
+    delisted_at: datetime | None = None
+    looked_up_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found out about a symbol's coin.
+
+    ``why``: ``renamed`` where its provider may know it by another id now, ``chosen`` where the watch list may mean
+    another coin.
+    """
+
+    symbol: str
+    provider_id: str
+    name: str | None = None
+    is_delisted: bool = False
+    why: Literal["renamed", "chosen"] = "renamed"
+
+
 def symbol_of(base: str, quote: str, market: str, default_market: str) -> str:
     """The one text key: ``BASE[-QUOTE][@MARKET]``, without the quote for USD and the market for the default one."""
     text = base if quote == USD else f"{base}-{quote}"
@@ -42,13 +74,14 @@ def parse_symbol(text: str, *, default_market: str, default_quote: str = USD) ->
     return match["base"], match["quote"] or default_quote, match["market"] or default_market
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # never changed all the same; frozen would take thrice as long to make
 class Tick:
     """One observation of one symbol, exactly as the source published it.
 
     ``timestamp`` is the time the source gives the observation, the fetch time where it gives none; ``fetched_at`` is
     when the reply was complete here. Both aware, UTC. ``price``, ``volume_24h`` (a gauge: the rolling 24-hour volume)
-    and ``market_cap`` are in the quote currency, None where the source published nothing usable.
+    and ``market_cap`` are in the quote currency, None where the source published nothing usable. ``markets``: how many
+    markets are in a composite, None for what one market published.
     """
 
     symbol: str
@@ -59,6 +92,7 @@ class Tick:
     fetched_at: datetime
     source: str
     origin: str = "live"
+    markets: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +105,63 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAside:
+    """A part of a reply that breaks the schema of its source: where it stood, why (without the value), its JSON.
+
+    Its text is what a provider wrote, which may be anything: it is shown nowhere by itself.
+    """
+
+    source: str
+    place: str
+    reason: str
+    text: str = field(repr=False)
+
+
+Facts = Mapping[str, object]
+"""What a provider says of an instrument beside its prices: names, ids, ranks, supplies; as JSON can hold it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
-    """The ticks that came in together in one reply, sorted by (timestamp, symbol), and the values that were lost."""
+    """The ticks that came in together in one reply, sorted by (timestamp, symbol), and the values that were lost.
+
+    ``facts`` are by symbol.
+    """
 
     source: str
     fetched_at: datetime
     ticks: tuple[Tick, ...]
     lost: tuple[Lost, ...] = ()
+    facts: Mapping[str, Facts] = field(default_factory=dict)
+    set_aside: tuple[SetAside, ...] = ()
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Several replies of one source as one batch, complete when the last of them was."""
+    if len(batches) == 1:
+        return batches[0]
+    return Batch(
+        batches[-1].source,
+        batches[-1].fetched_at,
+        tuple(sorted((tick for batch in batches for tick in batch.ticks), key=lambda t: (t.timestamp, t.symbol))),
+        tuple(value for batch in batches for value in batch.lost),
+        {symbol: facts for batch in batches for symbol, facts in batch.facts.items()},
+        tuple(part for batch in batches for part in batch.set_aside),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One call's worth of history: all that a provider knows of the time from ``begin`` to before ``end``.
+
+    Its ticks have ``origin="backfill"``, distinct times for a symbol, and are sorted by (timestamp, symbol);
+    ``resolution`` is the usual time from one point of the provider to the next.
+    """
+
+    ticks: tuple[Tick, ...]
+    begin: datetime
+    end: datetime
+    resolution: timedelta
 
 
 class State(StrEnum):

@@ -11,18 +11,23 @@ from pathlib import Path
 from app import __version__, log, status
 from app.alerts.file import AlertsFile
 from app.backlog import Backlog
+from app.beside import Beside
 from app.calls import CallLedger
 from app.channels.delivery import Delivery, Health
 from app.clock import Clock
+from app.db import Database
 from app.errors import CannotWrite
 from app.fetcher import Fetcher
+from app.history.backfiller import Backfiller
 from app.intake import Counts, Intake
 from app.lease import Lease
+from app.markets import Markets
 from app.rules import Rules
 from app.spool import Spool
 from app.store import Store
 from app.tasks import Tasks
 from app.views import Upkeep
+from app.watchlist import Watchlist
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,10 @@ class Parts:
     lease: Lease
     ledger: CallLedger
     rules: Rules
+    watchlist: Watchlist
+    facts: Beside
     deliveries: Sequence[Delivery]
+    filler: Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +53,8 @@ class Term:
     """What there is only while it leads."""
 
     intake: Intake
-    fetchers: Sequence[Fetcher]
+    markets: Markets
+    backfill: Backfiller
 
 
 class Report:
@@ -67,7 +76,8 @@ class Report:
     @property
     def stored(self) -> int:
         """Ticks stored since the start, at once or by way of the spool."""
-        return self.counts.stored + (self.parts.backlog.counts.stored if self.parts else 0)
+        filled = self.term.backfill.stored if self.term else 0
+        return self.counts.stored + filled + (self.parts.backlog.counts.stored if self.parts else 0)
 
     def write_status(self) -> None:
         """Write status.json; that it cannot be written is said once, and ends nothing."""
@@ -92,7 +102,7 @@ class Report:
         now = {
             "stored": self.stored,
             "seen_before": self.counts.duplicates + self.parts.backlog.counts.duplicates,
-            "calls": sum(fetcher.source.budget.calls for fetcher in self._fetchers),
+            "calls": sum(budget.calls for budget in {fetcher.source.budget for fetcher in self._fetchers}),
             "failed": sum(h.failures for h in health),
             "values_lost": sum(h.values_lost for h in health),
             "overruns": sum(h.overruns for h in health),
@@ -111,7 +121,7 @@ class Report:
 
     @property
     def _fetchers(self) -> Sequence[Fetcher]:
-        return self.term.fetchers if self.term else ()
+        return [*self.term.markets.fetchers, *self.term.markets.stand_ins] if self.term else ()
 
     @property
     def _firing(self) -> int:
@@ -126,9 +136,9 @@ class Report:
             pid=os.getpid(),
             version=__version__,
             state=self.state,
-            interval_seconds=max((f.interval for f in self._fetchers), default=0.0),
+            interval_seconds=max((f.interval for f in self.term.markets.fetchers), default=0.0) if self.term else 0.0,
             tasks=self._tasks.states(),
-            sources={f.source.name: _source(f) for f in self._fetchers},
+            sources=self._sources(),
             ticks=self._ticks(),
             alerts=status.AlertCounts(
                 rules=len(self.term.intake.rules.rules) if self.term else 0,
@@ -153,7 +163,29 @@ class Report:
                 epoch=parts.lease.epoch if parts else None, leader=parts.lease.leader if parts else None
             ),
             channels={delivery.name: _channel(delivery.health) for delivery in parts.deliveries} if parts else {},
+            composites=self._composites(),
+            gaps=self._gaps(),
+            set_aside=parts.facts.aside.count if parts else 0,
         )
+
+    def _sources(self) -> dict[str, status.SourceStatus]:
+        if self.term is None:
+            return {}
+        asked = {f.source.name: _source(f) for f in self.term.markets.fetchers}
+        return asked | {f"{f.source.name} (stand-in)": _source(f) for f in self.term.markets.stand_ins}
+
+    def _composites(self) -> dict[str, status.CompositeStatus]:
+        made = self.term.intake.composites if self.term else {}
+        return {
+            symbol: status.CompositeStatus(markets=tuple(its.markets), stale=tuple(its.stale), off=tuple(its.off))
+            for symbol, its in made.items()
+        }
+
+    def _gaps(self) -> status.GapStatus:
+        if self.term is None:
+            return status.GapStatus(open=0, filled=0, unrecoverable=0, doing=None)
+        counts, doing = self.term.backfill.counts, self.term.backfill.doing
+        return status.GapStatus(open=counts.open, filled=counts.filled, unrecoverable=counts.unrecoverable, doing=doing)
 
     def _ticks(self) -> status.TickCounts:
         spooled = self.parts.backlog.counts if self.parts else Counts()
@@ -162,11 +194,13 @@ class Report:
             duplicates=self.counts.duplicates + spooled.duplicates,
             late=self.counts.late,
             refused=self.counts.refused + spooled.refused,
+            held=self.counts.held,
         )
 
 
 def _source(fetcher: Fetcher) -> status.SourceStatus:
     health, budget = fetcher.health, fetcher.source.budget
+    per_minute = budget.per_minute
     return status.SourceStatus(
         state=health.state,
         reason=health.reason or None,
@@ -180,7 +214,12 @@ def _source(fetcher: Fetcher) -> status.SourceStatus:
         next_call_at=health.next_call_at,
         calls_this_month=budget.spent_this_month,
         calls_per_month=budget.per_month,
-        calls_per_minute=budget.per_minute,
+        calls_per_minute=budget.per_minute_of_plan,
+        learned_per_minute=per_minute if per_minute < budget.per_minute_of_plan else None,
+        pace=budget.mode,
+        credits_left=budget.left_this_month,
+        credits_for_backfill=budget.left_for_backfill,
+        credits_end_at=budget.ends_at,
     )
 
 

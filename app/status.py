@@ -12,9 +12,10 @@ from typing import Any, Literal, TypeVar
 from app import freshness
 from app.errors import CannotWrite
 from app.freshness import FILE
+from app.pacing import Pace
 
 DaemonState = Literal["starting", "waiting for the database", "standing by", "running", "stopping"]
-SourceState = Literal["ok", "failing", "limited", "paused", "starting"]
+SourceState = Literal["ok", "failing", "limited", "paused", "starting", "idle"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,19 +34,30 @@ class SourceStatus:
     last_reply_at: datetime | None
     next_call_at: datetime | None
     calls_this_month: int | None
-    """By all who share the limit; None where no limit asks for a count."""
+    """Credits spent by all who share the limit (most calls cost one); None where no limit asks for a count."""
     calls_per_month: int
     calls_per_minute: int
+    """By plan or settings; ``learned_per_minute`` are fewer, for a while after a 429, None otherwise."""
+    learned_per_minute: int | None
+    pace: Pace
+    credits_left: int | None
+    credits_for_backfill: int | None
+    """Those of them that backfill may have; None, as of all that are left, without a limit."""
+    credits_end_at: datetime | None
+    """When they will be gone, where they do not last until the month ends; None while they do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickCounts:
-    """What became of the ticks that came in since the start of the daemon. Late ones are stored too."""
+    """What became of the ticks that came in since the start of the daemon. Late ones are stored too, and held ones that
+    three which agree released.
+    """
 
     stored: int
     duplicates: int
     late: int
     refused: int
+    held: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +82,25 @@ class ViewStatus:
 
     refreshed_at: datetime | None
     refresh_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapStatus:
+    """Holes in the history by their state, as of the last look; ``doing``: what is being filled, a sentence."""
+
+    open: int
+    filled: int
+    unrecoverable: int
+    doing: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompositeStatus:
+    """The markets that a composite is made of now, and those left out: as stale, or as more than 10 % off."""
+
+    markets: tuple[str, ...]
+    stale: tuple[str, ...]
+    off: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +159,10 @@ class Status:
     spool: SpoolStatus
     lease: LeaseStatus
     channels: Mapping[str, ChannelStatus]
+    composites: Mapping[str, CompositeStatus]
+    gaps: GapStatus
+    set_aside: int
+    """Parts of replies that broke their provider's schema, since the start; set_aside.jsonl has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,14 +215,19 @@ _PARTS: Mapping[str, type] = {
     "views": ViewStatus,
     "spool": SpoolStatus,
     "lease": LeaseStatus,
+    "gaps": GapStatus,
 }
 
 
 def _from_json(raw: dict[str, Any]) -> Status:
     sources = {name: _make(SourceStatus, source) for name, source in raw["sources"].items()}
     channels = {name: _make(ChannelStatus, channel) for name, channel in raw["channels"].items()}
+    composites = {
+        symbol: CompositeStatus(**{kind: tuple(made[kind]) for kind in ("markets", "stale", "off")})
+        for symbol, made in raw["composites"].items()
+    }
     parts: dict[str, Any] = {key: _make(shape, raw[key]) for key, shape in _PARTS.items()}
-    return _make(Status, {**raw, "sources": sources, "channels": channels, **parts})
+    return _make(Status, {**raw, "sources": sources, "channels": channels, "composites": composites, **parts})
 
 
 def _make(shape: type[_T], raw: dict[str, Any]) -> _T:

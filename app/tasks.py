@@ -60,7 +60,8 @@ class Tasks:
         thread = threading.Thread(target=self._guard, args=(name, target), name=name, daemon=True)
         thread.start()
         # One that ended in time makes room for its successor: there may be many in a life.
-        self._threads = [t for t in self._threads if t.name != name or t.is_alive()] + [thread]
+        with self._lock:  # several threads start others
+            self._threads = [t for t in self._threads if t.name != name or t.is_alive()] + [thread]
 
     def every(self, name: str, seconds: float, step: Callable[[], object]) -> None:
         """Run ``step`` in a thread of this name, now and on a fixed cadence, until ``stop`` is set.

@@ -9,6 +9,8 @@ from typing import Any
 from app.status import (
     AlertCounts,
     ChannelStatus,
+    CompositeStatus,
+    GapStatus,
     LeaseStatus,
     SourceStatus,
     SpoolStatus,
@@ -33,6 +35,11 @@ SOURCE = SourceStatus(
     calls_this_month=1234,
     calls_per_month=10_000,
     calls_per_minute=30,
+    learned_per_minute=15,
+    pace="sustain",
+    credits_left=8766,
+    credits_for_backfill=438,
+    credits_end_at=NOW + timedelta(days=3),
 )
 
 
@@ -48,7 +55,7 @@ def a_status(now: datetime = NOW, **changes: Any) -> Status:
         interval_seconds=60.0,
         tasks={"fetch-coingecko": "running", "upkeep": "ended"},
         sources={"coingecko": SOURCE},
-        ticks=TickCounts(stored=300, duplicates=40, late=2, refused=1),
+        ticks=TickCounts(stored=300, duplicates=40, late=2, refused=1, held=3),
         alerts=AlertCounts(rules=2, rules_trouble=None, firing=1, unknown=0, written=7, waiting=0),
         views=ViewStatus(refreshed_at=now - timedelta(seconds=30), refresh_seconds=0.25),
         spool=SpoolStatus(batches=0, bytes=0, oldest_at=None, damaged=0, polling_stopped=None),
@@ -58,5 +65,8 @@ def a_status(now: datetime = NOW, **changes: Any) -> Status:
                 queued=2, delivered=5, dead=1, trouble="HTTP 500", last_delivered_at=now - timedelta(seconds=9)
             )
         },
+        composites={"BTC@all": CompositeStatus(markets=("coingecko", "kraken"), stale=("binance",), off=())},
+        gaps=GapStatus(open=1, filled=12, unrecoverable=2, doing="Filling BTC."),
+        set_aside=4,
     )
     return replace(status, **changes)

@@ -28,6 +28,7 @@ _DAEMON: tuple[tuple[type[Gauge | Counter], str, str, Callable[[Status], Value]]
     (Counter, "ticks_duplicate", "Ticks that were stored already", lambda s: s.ticks.duplicates),
     (Counter, "ticks_late", "Ticks older than their symbol's newest; stored too", lambda s: s.ticks.late),
     (Counter, "ticks_refused", "Ticks that the database would not take", lambda s: s.ticks.refused),
+    (Counter, "ticks_held", "Ticks held back, as nobody confirmed their price", lambda s: s.ticks.held),
     (Gauge, "alerts_firing", "Rules that fire now, counted over all symbols", lambda s: s.alerts.firing),
     (Counter, "alerts_written", "Lines written to alerts.txt", lambda s: s.alerts.written),
     (Gauge, "alerts_waiting", "Alerts that are not in alerts.txt yet", lambda s: s.alerts.waiting),
@@ -49,9 +50,13 @@ _SOURCE: tuple[tuple[type[Gauge | Counter], str, str, Callable[[SourceStatus], V
     (Counter, "values_lost", "Published values that could not be used", lambda s: s.values_lost),
     (Gauge, "symbols", "Symbols it is asked for", lambda s: s.symbols),
     (Gauge, "last_reply_timestamp_seconds", "When its last good reply came", lambda s: s.last_reply_at),
-    (Gauge, "calls_this_month", "Calls counted against the month's limit", lambda s: s.calls_this_month),
-    (Gauge, "calls_per_month_limit", "Calls allowed in a month, 0 = any number", lambda s: s.calls_per_month),
+    (Gauge, "calls_this_month", "Credits counted against the month's limit", lambda s: s.calls_this_month),
+    (Gauge, "calls_per_month_limit", "Credits allowed in a month, 0 = any number", lambda s: s.calls_per_month),
     (Gauge, "calls_per_minute_limit", "Calls allowed in a minute, 0 = any number", lambda s: s.calls_per_minute),
+    (Gauge, "learned_per_minute_limit", "Calls a minute for a while after a 429", lambda s: s.learned_per_minute),
+    (Gauge, "credits_left", "Credits left of the month", lambda s: s.credits_left),
+    (Gauge, "credits_for_backfill", "Those of them that backfill may have", lambda s: s.credits_for_backfill),
+    (Gauge, "credits_end_timestamp_seconds", "When they end, if before the month does", lambda s: s.credits_end_at),
 )
 
 _CHANNEL: tuple[tuple[type[Gauge | Counter], str, str, Callable[[ChannelStatus], Value]], ...] = (

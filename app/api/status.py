@@ -14,7 +14,9 @@ from app.errors import DatabaseRefused, DatabaseUnavailable
 from app.status import (
     AlertCounts,
     ChannelStatus,
+    CompositeStatus,
     DaemonState,
+    GapStatus,
     LeaseStatus,
     SourceStatus,
     SpoolStatus,
@@ -66,6 +68,9 @@ class StatusReply:
     spool: SpoolStatus | None
     lease: LeaseStatus | None
     channels: dict[str, ChannelStatus] | None
+    composites: dict[str, CompositeStatus] | None
+    gaps: GapStatus | None
+    set_aside: int | None
 
 
 def show(here: Here) -> StatusReply:

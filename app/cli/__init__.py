@@ -16,7 +16,7 @@ from app.errors import CryptoMonitorError
 
 COMMANDS = (
     *("run", "serve", "simulate", "demo", "migrate", "doctor", "psql"),
-    *("rules", "backtest", "alerts", "channels", "silences"),
+    *("watch", "rules", "backtest", "backfill", "quarantine", "alerts", "channels", "silences"),
 )
 
 

@@ -27,6 +27,8 @@ from app.store import Store
 from tests.conftest import new_database
 from tests.rules import rules
 
+pytestmark = pytest.mark.one_server
+
 NOON = datetime(2021, 4, 18, 12, tzinfo=UTC)
 END = NOON + timedelta(minutes=3)
 SECOND = timedelta(seconds=1)

@@ -187,7 +187,7 @@ def test_where_neither_takes_a_batch_polling_waits_and_goes_on_when_one_does(des
             desk.away(False)
         raise SpoolFull("the spool is full: 9 MB of 9")
 
-    desk.spool.append = full  # type: ignore[method-assign]
+    desk.spool.append = full  # type: ignore[method-assign, assignment]
     desk.take("100")
     assert len(tries) == 3
     assert desk.clock.waits[-3:] == [1.0, 1.0, 1.0]
@@ -206,7 +206,7 @@ def test_told_to_stop_while_neither_takes_it_the_batch_is_not_accepted(desk: Des
         desk.stop.set()
         raise CannotWrite("spool.sqlite: no space left on device")
 
-    desk.spool.append = broken  # type: ignore[method-assign]
+    desk.spool.append = broken  # type: ignore[method-assign, assignment]
     with pytest.raises(Stopping, match="no space left"):
         desk.take("110")
     assert desk.lines() == [], "what is not accepted does not alert"
@@ -415,10 +415,10 @@ def test_what_comes_in_while_windows_are_read_back_is_in_them(desk: Desk) -> Non
     class Slow(Store):
         def recent_ticks(self, *args: Any, **kwargs: Any) -> Any:
             found = list(super().recent_ticks(*args, **kwargs))
-            desk.take("200")
+            desk.take("120")
             return iter(found)
 
-    assert desk.intake.change_rules(rule("avg(price, 4m) == 125", "mean"), Slow(desk.drain))
+    assert desk.intake.change_rules(rule("avg(price, 4m) == 105", "mean"), Slow(desk.drain))
     desk.take("100")
     assert desk.lines() == ["FIRING"]
 
@@ -430,12 +430,12 @@ def test_ticks_that_come_again_meanwhile_count_once(desk: Desk) -> None:
     class Slow(Store):
         def recent_ticks(self, *args: Any, **kwargs: Any) -> Any:
             found = list(super().recent_ticks(*args, **kwargs))
-            again = desk.batch("200")
+            again = desk.batch("120")
             for _ in range(5):
                 desk.intake.accept(again)
             return iter(found)
 
-    assert desk.intake.change_rules(rule("count(price, 4m) == 4 and avg(price, 4m) == 125", "mean"), Slow(desk.drain))
+    assert desk.intake.change_rules(rule("count(price, 4m) == 4 and avg(price, 4m) == 105", "mean"), Slow(desk.drain))
     desk.take("100")
     assert desk.lines() == ["FIRING"]
 
@@ -542,3 +542,98 @@ def test_alerts_go_to_the_channels_of_their_rule(desk: Desk) -> None:
     desk.take("110")
     found = desk.rows("SELECT rule, channel FROM outbox JOIN alerts USING (id, state) ORDER BY 1, 2")
     assert found == [("own", "a"), ("plain", "a"), ("plain", "b"), ("severe", "b")]
+
+
+ETH = replace(BTC, base="ETH", symbol="ETH", provider_id="ethereum")
+AT_KRAKEN = Instrument("BTC", "USD", "kraken", "BTC@kraken")
+
+
+def reads_back(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The symbols whose windows are read back, from now on."""
+    found: list[list[str]] = []
+    real = Store.recent_ticks
+
+    def recent_ticks(store: Store, symbols: Any, seconds: float) -> Any:
+        if seconds:  # else it is a composite's, or the screen's
+            found.append(list(symbols))
+        return real(store, symbols, seconds)
+
+    monkeypatch.setattr(Store, "recent_ticks", recent_ticks)
+    return found
+
+
+def test_a_changed_list_reads_back_only_the_windows_of_what_is_new(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = reads_back(desk, monkeypatch)
+    desk.take(*CALM)
+    desk.intake.watch("coingecko", [BTC, ETH])
+    desk.intake.watch("coingecko", [ETH, replace(BTC, name="bitcoin")])
+    desk.intake.watch("kraken", [AT_KRAKEN])
+    assert [symbols for symbols in read if symbols] == [["ETH"], ["BTC@kraken"]]
+    desk.take("110")
+    assert desk.lines() == ["FIRING"], "the windows are as they were"
+
+
+def test_what_is_watched_again_has_its_windows_back(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.take(*CALM)
+    desk.intake.watch("coingecko", [ETH])
+    read = reads_back(desk, monkeypatch)
+    desk.intake.watch("coingecko", [BTC, ETH])
+    assert read == [["BTC"]]
+    desk.take("110")
+    assert desk.lines() == ["FIRING"]
+
+
+def test_windows_are_kept_while_their_ticks_wait_in_the_spool(desk: Desk) -> None:
+    desk.away(True)
+    desk.take(*CALM)
+    desk.away(False)
+    desk.intake.watch("coingecko", [ETH])
+    desk.intake.watch("coingecko", [BTC, ETH])
+    desk.take("110")
+    assert desk.lines() == ["FIRING"]
+
+
+def test_what_the_list_leaves_behind_is_let_go_of_once_it_is_in_the_database(desk: Desk) -> None:
+    desk.away(True)
+    desk.take(*CALM)
+    desk.away(False)
+    desk.intake.watch("coingecko", [ETH])
+    assert desk.intake._checker._windows.held == 10
+    desk.backlog.step(desk.stop)
+    desk.clock.advance(1)
+    desk.intake.look_at_clock([])
+    assert desk.intake._checker._windows.held == 0
+
+
+def test_other_rules_read_back_only_what_is_watched(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.take(*CALM)
+    desk.intake.watch("kraken", [AT_KRAKEN])
+    desk.intake.watch("coingecko", [ETH])
+    read = reads_back(desk, monkeypatch)
+    assert desk.intake.change_rules(rule("price > max(price, 1h)"), Store(desk.drain))
+    assert read == [["ETH", "BTC@kraken"]] or read == [["BTC@kraken", "ETH"]]
+
+
+@pytest.mark.parametrize("when", ["price > 105 ", "price > 105 and count(price, 1m) >= 0"])
+def test_other_rules_end_no_alert_of_a_market_that_came_later(desk: Desk, when: str) -> None:
+    checker = Checker(HIGH, desk.lease.epoch or 0, "coingecko", ["coingecko"])
+    desk.intake = Intake(checker, desk.store, desk.spool, desk.alerts, desk.clock, desk.stop, desk.lease)
+    desk.intake.watch("coingecko", [BTC])
+    desk.intake.watch("kraken", [AT_KRAKEN])
+    batch = desk.batch("110")
+    desk.intake.accept(replace(batch, source="kraken", ticks=(replace(batch.ticks[0], symbol="BTC@kraken"),)))
+    both = RuleSet((*HIGH.rules, *rule(when, "other").rules))
+    assert desk.intake.change_rules(both, Store(desk.drain))
+    assert (desk.lines(), desk.intake.firing) == (["FIRING"], 1)
+
+
+def test_a_restart_after_a_failover_knows_what_each_source_said_a_while_ago(desk: Desk) -> None:
+    fell = rule("price < ago(price, 2m) - 5", "fell")
+    desk.intake = desk.term(fell)
+    desk.take(*CALM)
+    for _ in range(100):  # for more than an hour somebody else answers
+        batch = desk.batch("103")
+        desk.intake.accept(replace(batch, source="kraken", ticks=(replace(batch.ticks[0], source="kraken"),)))
+    desk.intake = desk.term(fell)
+    desk.take("90")
+    assert desk.lines() == ["FIRING"]

@@ -12,6 +12,8 @@ from app.db import Database
 from app.errors import DataRefused, Deposed
 from app.rules_store import RuleStore
 
+pytestmark = pytest.mark.one_server
+
 UP = {"name": "up", "when": "abs(price / avg(price, 5m) - 1) > 2%", "for": "30s", "channels": ["ops"]}
 DOWN = {"when": "price < 1e-9", "severity": "critical"}
 

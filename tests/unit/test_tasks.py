@@ -215,3 +215,30 @@ def test_two_signals_at_once_do_not_wait_for_each_other_for_ever() -> None:
     with halt._cond:  # where the first signal's set() is
         halt.set()
     assert halt.is_set()
+
+
+def test_tasks_that_two_threads_start_at_once_are_both_known(stop: threading.Event) -> None:
+    tasks = Tasks(stop, SystemClock())
+    looking, go_on = threading.Event(), threading.Event()
+
+    class Slow(threading.Thread):
+        """One that takes a while to be looked at: the first who starts another is held up there."""
+
+        @property
+        def name(self) -> str:
+            if threading.current_thread().name == "first" and not looking.is_set():
+                looking.set()
+                assert go_on.wait(PATIENCE)
+            return "slow"
+
+    tasks._threads = [Slow()]
+    first = threading.Thread(target=lambda: tasks.start("one", lambda: None), name="first")
+    second = threading.Thread(target=lambda: tasks.start("two", lambda: None), name="second")
+    first.start()
+    assert looking.wait(PATIENCE)
+    second.start()
+    second.join(0.3)  # it is done by then where nothing makes it wait
+    go_on.set()
+    first.join()
+    second.join()
+    assert {"one", "two"} <= {thread.name for thread in tasks._threads}

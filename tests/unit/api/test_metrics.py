@@ -42,6 +42,7 @@ def test_the_figures_of_the_file_are_there(scraped: Samples) -> None:
     assert scraped["cryptomonitor_ticks_duplicate_total", ()] == 40
     assert scraped["cryptomonitor_ticks_late_total", ()] == 2
     assert scraped["cryptomonitor_ticks_refused_total", ()] == 1
+    assert scraped["cryptomonitor_ticks_held_total", ()] == 3
     assert scraped["cryptomonitor_alerts_firing", ()] == 1
     assert scraped["cryptomonitor_alerts_written_total", ()] == 7
     assert scraped["cryptomonitor_last_new_tick_timestamp_seconds", ()] == NOW.timestamp() - 5
@@ -56,8 +57,11 @@ def test_every_source_has_its_own(scraped: Samples) -> None:
     assert scraped["cryptomonitor_source_values_lost_total", coingecko] == 4
     assert scraped["cryptomonitor_source_calls_this_month", coingecko] == 1234
     assert scraped["cryptomonitor_source_calls_per_month_limit", coingecko] == 10_000
+    assert scraped["cryptomonitor_source_learned_per_minute_limit", coingecko] == 15
+    assert scraped["cryptomonitor_source_credits_left", coingecko] == 8766
+    assert scraped["cryptomonitor_source_credits_end_timestamp_seconds", coingecko] > 1.7e9
     states = {labels[1][1]: value for (name, labels), value in scraped.items() if name == "cryptomonitor_source_state"}
-    assert states == {"ok": 1, "failing": 0, "limited": 0, "paused": 0, "starting": 0}
+    assert states == {"ok": 1, "failing": 0, "limited": 0, "paused": 0, "starting": 0, "idle": 0}
 
 
 def test_a_task_that_ended_is_seen(scraped: Samples) -> None:

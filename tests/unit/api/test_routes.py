@@ -55,7 +55,7 @@ def test_the_status_of_a_daemon_is_its_file_and_what_the_database_says(get: Get,
     assert reply.json["state"] == "running"
     assert reply.json["tasks"] == {"fetch-coingecko": "running", "upkeep": "ended"}
     assert reply.json["sources"]["coingecko"]["values_lost"] == 4
-    assert reply.json["ticks"] == {"stored": 300, "duplicates": 40, "late": 2, "refused": 1}
+    assert reply.json["ticks"] == {"stored": 300, "duplicates": 40, "late": 2, "refused": 1, "held": 3}
     assert reply.json["alerts"] == {
         **{"rules": 2, "rules_trouble": None, "firing": 1, "unknown": 0},
         **{"written": 7, "waiting": 0},
