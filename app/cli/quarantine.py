@@ -10,6 +10,7 @@ import click
 
 from app import config, log
 from app.cli.database import opened
+from app.cli.table import show
 from app.cli.times import parse_time, shown
 from app.config import Settings
 from app.errors import ConfigurationError
@@ -93,9 +94,7 @@ def _print(kept: Sequence[Kept]) -> None:
     if not kept:
         return
     rows = [("SYMBOL", "TIME", "PRICE", "SOURCE", "STATE", "SINCE", "WHY"), *map(_row, kept)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    show(rows)
 
 
 def _row(it: Kept) -> tuple[str, ...]:

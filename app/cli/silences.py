@@ -12,6 +12,7 @@ from app import config, log
 from app.alerts.definition import canonical_pattern
 from app.alerts.rules import SEVERITIES
 from app.cli.database import opened
+from app.cli.table import show
 from app.cli.times import parse_length, parse_time, shown
 from app.config import Settings
 from app.errors import ConfigurationError
@@ -126,9 +127,7 @@ def _print(silences: Sequence[Silence]) -> None:
     if not silences:
         return
     rows = [("ID", "FROM", "UNTIL", "RULE", "SYMBOL", "SEVERITY", "", "WHY"), *map(_row, silences)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    show(rows)
 
 
 def _row(silence: Silence) -> tuple[str, ...]:

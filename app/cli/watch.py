@@ -10,6 +10,7 @@ import click
 from app import config, log, sources
 from app.calls import of_command
 from app.cli.database import opened
+from app.cli.table import show
 from app.cli.times import shown
 from app.clock import SystemClock
 from app.config import Settings
@@ -60,9 +61,7 @@ def list_(*, symbols: bool) -> None:
     settings = config.load()
     with _store(settings) as (store, _):
         rows = _symbol_rows(store.symbols()) if symbols else _entry_rows(settings, store.changes())
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    show(rows)
 
 
 command = click.Group("watch", commands=[add, remove, list_], help="Change what the running daemon watches.")

@@ -27,6 +27,14 @@ class Limits:
     calls_per_minute: int = 0
     calls_per_month: int = 0
 
+    def unless_set(self, per_minute: int | None, per_month: int | None) -> Limits:
+        """These, but for what the settings say, which holds everywhere; None: they say nothing."""
+        return Limits(
+            self.floor_seconds,
+            self.calls_per_minute if per_minute is None else per_minute,
+            self.calls_per_month if per_month is None else per_month,
+        )
+
 
 class Source(ABC):
     """Asks one provider, and gives its answers as ticks.

@@ -77,7 +77,9 @@ def build(settings: Settings, clock: Clock, ledger: Ledger) -> CoinGecko:
         raise ConfigurationError("COINGECKO_API_KEY=********: has characters that no key has")
     root = (settings.coingecko_base_url or plan.root).rstrip("/")
     is_own, is_paid = urlsplit(root).hostname in _OWN_HOSTS, settings.coingecko_plan == "pro"
-    limits = _limits(plan, settings, is_own=is_own)
+    limits = (plan.limits if is_own else Limits()).unless_set(
+        settings.coingecko_calls_per_minute, settings.coingecko_calls_per_month
+    )
     http = Http(
         CoinGecko.name,
         root,
@@ -233,17 +235,6 @@ def _query(chunk: Sequence[Instrument]) -> dict[str, str]:
     ids = dict.fromkeys(instrument.provider_id or "" for instrument in chunk)
     quotes = dict.fromkeys(instrument.quote.lower() for instrument in chunk)
     return {"ids": ",".join(ids), "vs_currencies": ",".join(quotes), **_ASK_FOR}
-
-
-def _limits(plan: Plan, settings: Settings, *, is_own: bool) -> Limits:
-    """The plan's, for the provider's own hosts only; what is set explicitly holds everywhere."""
-    own = plan.limits if is_own else Limits()
-    minute, month = settings.coingecko_calls_per_minute, settings.coingecko_calls_per_month
-    return Limits(
-        own.floor_seconds,
-        own.calls_per_minute if minute is None else minute,
-        own.calls_per_month if month is None else month,
-    )
 
 
 def _refusal_of(plan: str) -> Refusal:

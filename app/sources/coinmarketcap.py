@@ -14,7 +14,7 @@ from app.config import Settings
 from app.errors import ConfigurationError, ProviderRefused, ProviderUnavailable, RateLimited
 from app.http import Http, Reply, retry_after
 from app.limits import CallBudget, Ledger, PlanFacts, account_of
-from app.model import Batch, Instrument, Lost
+from app.model import Batch, Instrument, Lost, joined
 from app.sources.base import Limits, Source
 from app.sources.coinmarketcap_coins import CoinMarketCapCoins
 from app.sources.coinmarketcap_errors import CreditsSpent, OneQuote, end_of_month, error_of, status_of
@@ -46,12 +46,7 @@ def build(settings: Settings, clock: Clock, ledger: Ledger) -> CoinMarketCap:
     if is_own and not key and not root.endswith(KEYLESS):
         root += KEYLESS
     own = (_WITH_KEY if key else _KEYLESS) if is_own else Limits()
-    minute, month = settings.coinmarketcap_calls_per_minute, settings.coinmarketcap_credits_per_month
-    limits = Limits(
-        own.floor_seconds,
-        own.calls_per_minute if minute is None else minute,
-        own.calls_per_month if month is None else month,
-    )
+    limits = own.unless_set(settings.coinmarketcap_calls_per_minute, settings.coinmarketcap_credits_per_month)
     budget = CallBudget.shared(
         NAME,
         limits.calls_per_minute,
@@ -170,7 +165,8 @@ class CoinMarketCap(Source):
                 if not batches:
                     raise
                 lost += [Lost(instrument.symbol, "price", f"its call failed: {error}") for instrument in part]
-        return _together(batches, lost)
+        together = joined(batches)
+        return replace(together, lost=(*together.lost, *lost))
 
     def _key_info(self) -> KeyInfo:
         return key_info(self._data(_KEY_INFO, {}))
@@ -252,15 +248,3 @@ def _credits(chunk: Sequence[Instrument]) -> int:
     """As CoinMarketCap counts: one for each begun hundred coins that it returns, one for each quote but the first."""
     coins = len({instrument.provider_id for instrument in chunk})
     return -(-coins // _COINS_A_CALL) + len(_quotes(chunk)) - 1
-
-
-def _together(batches: Sequence[Batch], lost: Sequence[Lost]) -> Batch:
-    ticks = sorted((tick for batch in batches for tick in batch.ticks), key=lambda tick: (tick.timestamp, tick.symbol))
-    return Batch(
-        NAME,
-        batches[-1].fetched_at,
-        tuple(ticks),
-        (*(value for batch in batches for value in batch.lost), *lost),
-        {symbol: facts for batch in batches for symbol, facts in batch.facts.items()},
-        tuple(part for batch in batches for part in batch.set_aside),
-    )

@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import psycopg2
 import pytest
 
 from tests.acceptance.daemon import environment, running, stop, wait_until
+from tests.exchanges.site import Query, Said, serving
 from tests.servers import available, started
 
 NAMES = {"bitcoin": ("1", "BTC"), "ethereum": ("1027", "ETH"), "zcash": ("1437", "ZEC")}
@@ -32,15 +29,15 @@ class World:
     dearer: float = 1.05  # CoinMarketCap
     coingecko_is_down: bool = False
 
-    def answer(self, path: str, query: dict[str, list[str]]) -> tuple[int, Any]:
+    def answer(self, path: str, query: Query) -> Any:
         if path == "/api/v3/simple/price":
             if self.coingecko_is_down:
-                return 503, {}
-            ids = query["ids"][0].split(",")
-            return 200, {id_: {"usd": float(self.prices[NAMES[id_][0]]), "usd_24h_vol": 1000} for id_ in ids}
+                return Said({}, 503)
+            ids = query["ids"].split(",")
+            return {id_: {"usd": float(self.prices[NAMES[id_][0]]), "usd_24h_vol": 1000} for id_ in ids}
         if path.endswith("/v3/cryptocurrency/quotes/latest"):
-            return 200, self._quotes(query["id"][0].split(","))
-        return 404, {"error": "nothing here"}
+            return self._quotes(query["id"].split(","))
+        return Said({"error": "nothing here"}, 404)
 
     def _quotes(self, ids: list[str]) -> dict[str, Any]:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -60,36 +57,6 @@ class World:
             rows.append({**row, "cmc_rank": 1, "circulating_supply": 19000000, "last_updated": now, "quote": [quote]})
         status = {"timestamp": now, "error_code": "0", "error_message": "", "elapsed": 1, "credit_count": 1}
         return {"status": status, "data": rows}
-
-
-@contextmanager
-def serving(world: World) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            status, data = world.answer(parts.path, parse_qs(parts.query))
-            text = json.dumps(data).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @dataclass
@@ -140,7 +107,8 @@ class Scene:
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
     world = World()
-    with serving(world) as root, started(available()[0]) as dsn:
+    with serving(world.answer) as site, started(available()[0]) as dsn:
+        root = site.root
         settings: dict[str, object] = {
             "WATCH": "BTC,ETH,BTC@coinmarketcap,BTC@all",
             "FALLBACK": "coinmarketcap",
