@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from app.alerts.ages import Ages
 from app.alerts.arrays import number_of, times_of, turns, values_of
+from app.alerts.columns import as_slice
 from app.alerts.evaluation import Evaluation
 from app.alerts.expression import Windowed
 from app.alerts.rules import RuleSet
@@ -289,8 +290,9 @@ class Checker:
         outcome.new += len(ticks)
         values = [*given, *statistics, np.full(len(rows), math.nan)]
         self._ages.arrived_many(rows, arrived, ticks, values)
-        whens, overs = self._evaluation.many(rows, values)
-        marks, selected = self._standing.marks[rows], self._standing.selected[rows]
+        of = as_slice(rows)
+        whens, overs = self._evaluation.many(of, values)
+        marks, selected = self._standing.marks[of], self._standing.selected[of]
         if self._ages.any:
             marks, selected = marks[:, self._places], selected[:, self._places]
         look = needs_a_look(marks, whens, overs, self._repeats) & selected

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from app.alerts.columns import Rows
 from app.alerts.expression import Age, Atom, Field, Windowed
 from app.alerts.program import Floats, Program, Truths
 from app.alerts.rules import Rule
@@ -71,13 +72,13 @@ class Evaluation:
         truths, _ = self._program.one([values[i] for i in self._order], [UNKNOWN] * self._program.sides)
         return self._divided(truths)
 
-    def many(self, rows: NDArray[np.intp], values: Sequence[Floats]) -> tuple[Truths, Truths]:
+    def many(self, rows: Rows, values: Sequence[Floats]) -> tuple[Truths, Truths]:
         """The same for many symbols: arrays of shape (symbols, rules)."""
         count = len(self.rules)
         truths, sides = self._program.many([values[i] for i in self._order], self._sides[:, rows])
         if self._program.sides:
             self._sides[:, rows] = sides
-        whens = np.empty((len(rows), count), np.int8)
+        whens = np.empty((len(values[0]), count), np.int8)
         for i in range(count):
             whens[:, i] = truths[i]
         self.truths[rows] = whens

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -20,16 +22,24 @@ from app.alerts.columns import Bools, Column, Floats, Ints, Rows
 
 
 class Measure(ABC):
-    """A statistic's numbers, by row (open and middle part), by slot (whole pieces) and by place (far part)."""
+    """A statistic's numbers, by row (open and middle part) and by slot (whole pieces); ``Far`` keeps the far part's.
+
+    The middle is put together in two steps: the *base*, which may be done ahead of time, and then the last piece.
+    """
+
+    nothing: tuple[float, ...] = (0.0,)
+    """The numbers of a far part that has nothing in it."""
 
     def __init__(self) -> None:
         self.by_row: tuple[Column, ...] = ()
         self.by_slot: tuple[Column, ...] = ()
-        self.by_place: tuple[Column, ...] = ()
 
     @abstractmethod
-    def reset(self, rows: Ints | int) -> None:
+    def reset(self, rows: Ints) -> None:
         """Nothing is in the open piece."""
+
+    @abstractmethod
+    def reset_one(self, row: int) -> None: ...
 
     @abstractmethod
     def add(self, rows: Rows, values: Floats, counts: Floats) -> None:
@@ -39,41 +49,52 @@ class Measure(ABC):
     def add_one(self, row: int, value: float, count: float) -> None: ...
 
     @abstractmethod
-    def close(self, rows: Ints | int, slots: Ints | int, counts: Any) -> None:
+    def close(self, rows: Ints, slots: Ints, counts: Floats) -> None:
         """The open piece, with so many values, becomes a whole one."""
+
+    @abstractmethod
+    def close_one(self, row: int, slot: int, count: float) -> None: ...
 
     @abstractmethod
     def late(self, slot: int, value: float, count: float) -> None:
         """One value more in a whole piece that had so many."""
 
     @abstractmethod
-    def load(self, row: int, slots: Ints, padded: Floats, last: Ints) -> None:
-        """Whole pieces, and after them the open one, from their values: a line each, until the column ``last``."""
+    def load(self, slots: Ints, padded: Floats, last: Ints) -> None:
+        """Whole pieces from their values: a line each, until the column ``last``."""
+
+    @abstractmethod
+    def begin(self, row: int, values: Floats) -> None:
+        """The open piece from its values."""
 
     @abstractmethod
     def gather(self, rows: Ints, pieces: int, live: Bools, counts: Floats) -> None:
-        """The middle out of those of a row's pieces that are live; the others count 0."""
+        """The base out of those of a row's pieces that are live; the others count 0."""
 
     @abstractmethod
     def gather_one(self, row: int, slots: list[int], counts: list[float]) -> None: ...
 
     @abstractmethod
-    def approach(self, rows: Ints, padded: Floats, cells: Ints, places: Ints, ends: Ints) -> None:
-        """The far part from its values, a line a row, the newest first: each of these cells has a place.
-
-        At ``ends`` it has nothing more in it.
-        """
+    def join(self, rows: Ints, slots: Ints, base: Floats, counts: Floats) -> None:
+        """The middle out of the base and another piece, with so many values; 0: the piece is none."""
 
     @abstractmethod
-    def approach_one(self, row: int, values: list[float], start: int) -> None:
-        """The same from values with the oldest first, which get the places from ``start`` on."""
+    def join_one(self, row: int, slot: int, base: float, count: float) -> None: ...
 
     @abstractmethod
-    def result(self, rows: Rows, places: Ints, far: Floats, middle: Floats, open_: Floats) -> Floats:
-        """The statistic, from the far part's places on, with the numbers of values in the parts."""
+    def approach(self, rows: Ints, values: Floats) -> Sequence[Floats]:
+        """The far part's numbers, from each value to the newest: from the values, a line a row, the newest first."""
 
     @abstractmethod
-    def result_one(self, row: int, place: int, far: float, middle: float, open_: float) -> float: ...
+    def approach_one(self, row: int, values: list[float]) -> Sequence[Sequence[float]]: ...
+
+    @abstractmethod
+    def result(self, rows: Rows, of_far: Floats, far: Floats, middle: Floats, open_: Floats) -> Floats:
+        """The statistic, with the far part's numbers (a line a row), and how many values are in the parts."""
+
+    @abstractmethod
+    def result_one(self, row: int, of_far: Sequence[float], at: int, far: float, middle: float, open_: float) -> float:
+        """The same for one; the far part's numbers stand from ``at`` on."""
 
 
 class Mean(Measure):
@@ -81,13 +102,15 @@ class Mean(Measure):
 
     def __init__(self) -> None:
         super().__init__()
-        self._sum, self._error, self._middle = self.by_row = Column(float), Column(float), Column(float)
+        self._sum, self._error, self._base, self._middle = self.by_row = tuple(Column(float) for _ in range(4))
         (self._whole,) = self.by_slot = (Column(float),)
-        (self._far,) = self.by_place = (Column(float),)
 
-    def reset(self, rows: Ints | int) -> None:
+    def reset(self, rows: Ints) -> None:
         self._sum.array[rows] = 0.0
         self._error.array[rows] = 0.0
+
+    def reset_one(self, row: int) -> None:
+        self._sum.view[row] = self._error.view[row] = 0.0
 
     def add(self, rows: Rows, values: Floats, counts: Floats) -> None:  # noqa: ARG002
         before = self._sum.array[rows]
@@ -103,22 +126,27 @@ class Mean(Measure):
         self._error.view[row] += (before - (after - part)) + (value - part)
         self._sum.view[row] = after
 
-    def close(self, rows: Ints | int, slots: Ints | int, counts: Any) -> None:  # noqa: ARG002
+    def close(self, rows: Ints, slots: Ints, counts: Floats) -> None:  # noqa: ARG002
         self._whole.array[slots] = self._sum.array[rows] + self._error.array[rows]
+
+    def close_one(self, row: int, slot: int, count: float) -> None:  # noqa: ARG002
+        self._whole.view[slot] = self._sum.view[row] + self._error.view[row]
 
     def late(self, slot: int, value: float, count: float) -> None:
         self._whole.view[slot] = self._whole.view[slot] + value if count else value
 
-    def load(self, row: int, slots: Ints, padded: Floats, last: Ints) -> None:
+    def load(self, slots: Ints, padded: Floats, last: Ints) -> None:
         sums, errors = _sums(padded)
         lines = np.arange(len(last))
-        sum_, error = sums[lines, last], errors[lines, last]
-        self._whole.array[slots] = sum_[:-1] + error[:-1]
-        self._sum.array[row], self._error.array[row] = sum_[-1], error[-1]
+        self._whole.array[slots] = sums[lines, last] + errors[lines, last]
+
+    def begin(self, row: int, values: Floats) -> None:
+        sums, errors = _sums(values[None, :])
+        self._sum.view[row], self._error.view[row] = sums[0, -1], errors[0, -1]
 
     def gather(self, rows: Ints, pieces: int, live: Bools, counts: Floats) -> None:  # noqa: ARG002
         sums, errors = _sums(np.where(live, self._whole.array.reshape(-1, pieces)[rows], 0.0))
-        self._middle.array[rows] = sums[:, -1] + errors[:, -1]
+        self._base.array[rows] = sums[:, -1] + errors[:, -1]
 
     def gather_one(self, row: int, slots: list[int], counts: list[float]) -> None:  # noqa: ARG002
         whole, total, error = self._whole.view, 0.0, 0.0
@@ -128,47 +156,54 @@ class Mean(Measure):
             part = after - total
             error += (total - (after - part)) + (value - part)
             total = after
-        self._middle.view[row] = total + error
+        self._base.view[row] = total + error
 
-    def approach(self, rows: Ints, padded: Floats, cells: Ints, places: Ints, ends: Ints) -> None:  # noqa: ARG002
-        sums, errors = _sums(padded)
-        self._far.array[places] = sums.ravel()[cells] + errors.ravel()[cells]
-        self._far.array[ends] = 0.0
+    def join(self, rows: Ints, slots: Ints, base: Floats, counts: Floats) -> None:  # noqa: ARG002
+        self._middle.array[rows] = self._base.array[rows] + np.where(counts > 0, self._whole.array[slots], 0.0)
 
-    def approach_one(self, row: int, values: list[float], start: int) -> None:  # noqa: ARG002
-        far, total, error = self._far.view, 0.0, 0.0
-        place = start + len(values)
-        far[place] = 0.0
-        for value in reversed(values):
+    def join_one(self, row: int, slot: int, base: float, count: float) -> None:  # noqa: ARG002
+        self._middle.view[row] = self._base.view[row] + (self._whole.view[slot] if count else 0.0)
+
+    def approach(self, rows: Ints, values: Floats) -> Sequence[Floats]:  # noqa: ARG002
+        sums, errors = _sums(values)
+        return (sums + errors,)
+
+    def approach_one(self, row: int, values: list[float]) -> Sequence[Sequence[float]]:  # noqa: ARG002
+        sums, total, error = [], 0.0, 0.0
+        for value in values:
             after = total + value
             part = after - total
             error += (total - (after - part)) + (value - part)
             total = after
-            place -= 1
-            far[place] = total + error
+            sums.append(total + error)
+        return (sums,)
 
-    def result(self, rows: Rows, places: Ints, far: Floats, middle: Floats, open_: Floats) -> Floats:
-        total = self._far.array[places] + self._middle.array[rows] + (self._sum.array[rows] + self._error.array[rows])
+    def result(self, rows: Rows, of_far: Floats, far: Floats, middle: Floats, open_: Floats) -> Floats:
+        total = of_far[:, 0] + self._middle.array[rows] + (self._sum.array[rows] + self._error.array[rows])
         mean: Floats = total / (far + middle + open_)
         return mean
 
-    def result_one(self, row: int, place: int, far: float, middle: float, open_: float) -> float:
-        total: float = self._far.view[place] + self._middle.view[row] + (self._sum.view[row] + self._error.view[row])
+    def result_one(self, row: int, of_far: Sequence[float], at: int, far: float, middle: float, open_: float) -> float:
+        total: float = of_far[at] + self._middle.view[row] + (self._sum.view[row] + self._error.view[row])
         return total / (far + middle + open_)
 
 
 class Least(Measure):
     """The smallest value; with ``sign`` -1 the largest, as the smallest of the values with the other sign."""
 
+    nothing = (math.inf,)
+
     def __init__(self, sign: float = 1.0) -> None:
         super().__init__()
         self._sign = sign
-        self._open, self._middle = self.by_row = Column(float), Column(float)
+        self._open, self._base, self._middle = self.by_row = tuple(Column(float) for _ in range(3))
         (self._whole,) = self.by_slot = (Column(float),)
-        (self._far,) = self.by_place = (Column(float),)
 
-    def reset(self, rows: Ints | int) -> None:
+    def reset(self, rows: Ints) -> None:
         self._open.array[rows] = np.inf
+
+    def reset_one(self, row: int) -> None:
+        self._open.view[row] = math.inf
 
     def add(self, rows: Rows, values: Floats, counts: Floats) -> None:  # noqa: ARG002
         self._open.array[rows] = np.minimum(self._open.array[rows], self._sign * values)
@@ -178,47 +213,51 @@ class Least(Measure):
         if value < self._open.view[row]:
             self._open.view[row] = value
 
-    def close(self, rows: Ints | int, slots: Ints | int, counts: Any) -> None:  # noqa: ARG002
+    def close(self, rows: Ints, slots: Ints, counts: Floats) -> None:  # noqa: ARG002
         self._whole.array[slots] = self._open.array[rows]
+
+    def close_one(self, row: int, slot: int, count: float) -> None:  # noqa: ARG002
+        self._whole.view[slot] = self._open.view[row]
 
     def late(self, slot: int, value: float, count: float) -> None:
         value *= self._sign
         if not count or value < self._whole.view[slot]:
             self._whole.view[slot] = value
 
-    def load(self, row: int, slots: Ints, padded: Floats, last: Ints) -> None:
-        least = np.minimum.accumulate(self._sign * padded, axis=1)[np.arange(len(last)), last]
-        self._whole.array[slots], self._open.array[row] = least[:-1], least[-1]
+    def load(self, slots: Ints, padded: Floats, last: Ints) -> None:
+        self._whole.array[slots] = np.minimum.accumulate(self._sign * padded, axis=1)[np.arange(len(last)), last]
+
+    def begin(self, row: int, values: Floats) -> None:
+        self._open.view[row] = (self._sign * values).min()
 
     def gather(self, rows: Ints, pieces: int, live: Bools, counts: Floats) -> None:  # noqa: ARG002
-        self._middle.array[rows] = least(np.where(live, self._whole.array.reshape(-1, pieces)[rows], np.inf))
+        self._base.array[rows] = least(np.where(live, self._whole.array.reshape(-1, pieces)[rows], np.inf))
 
     def gather_one(self, row: int, slots: list[int], counts: list[float]) -> None:  # noqa: ARG002
         whole = self._whole.view
-        self._middle.view[row] = min([whole[slot] for slot in slots], default=math.inf)
+        self._base.view[row] = min([whole[slot] for slot in slots], default=math.inf)
 
-    def approach(self, rows: Ints, padded: Floats, cells: Ints, places: Ints, ends: Ints) -> None:  # noqa: ARG002
-        self._far.array[places] = np.minimum.accumulate(self._sign * padded, axis=1).ravel()[cells]
-        self._far.array[ends] = np.inf
+    def join(self, rows: Ints, slots: Ints, base: Floats, counts: Floats) -> None:  # noqa: ARG002
+        last = np.where(counts > 0, self._whole.array[slots], np.inf)
+        self._middle.array[rows] = np.minimum(self._base.array[rows], last)
 
-    def approach_one(self, row: int, values: list[float], start: int) -> None:  # noqa: ARG002
-        far, least, sign = self._far.view, math.inf, self._sign
-        place = start + len(values)
-        far[place] = least
-        for value in reversed(values):
-            value *= sign  # noqa: PLW2901
-            if value < least:
-                least = value
-            place -= 1
-            far[place] = least
+    def join_one(self, row: int, slot: int, base: float, count: float) -> None:  # noqa: ARG002
+        base_, last = self._base.view[row], self._whole.view[slot]
+        self._middle.view[row] = last if count and last < base_ else base_
 
-    def result(self, rows: Rows, places: Ints, far: Floats, middle: Floats, open_: Floats) -> Floats:  # noqa: ARG002
-        least = np.minimum(np.minimum(self._far.array[places], self._middle.array[rows]), self._open.array[rows])
+    def approach(self, rows: Ints, values: Floats) -> Sequence[Floats]:  # noqa: ARG002
+        return (np.minimum.accumulate(self._sign * values, axis=1),)
+
+    def approach_one(self, row: int, values: list[float]) -> Sequence[Sequence[float]]:  # noqa: ARG002
+        return (list(accumulate(values if self._sign > 0 else [-value for value in values], min)),)
+
+    def result(self, rows: Rows, of_far: Floats, far: Floats, middle: Floats, open_: Floats) -> Floats:  # noqa: ARG002
+        least = np.minimum(np.minimum(of_far[:, 0], self._middle.array[rows]), self._open.array[rows])
         found: Floats = self._sign * least
         return found
 
-    def result_one(self, row: int, place: int, far: float, middle: float, open_: float) -> float:  # noqa: ARG002
-        found: float = self._sign * min(self._far.view[place], self._middle.view[row], self._open.view[row])
+    def result_one(self, row: int, of_far: Sequence[float], at: int, far: float, middle: float, open_: float) -> float:  # noqa: ARG002
+        found: float = self._sign * min(of_far[at], self._middle.view[row], self._open.view[row])
         return found
 
 

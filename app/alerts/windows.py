@@ -6,9 +6,9 @@ that ``t - w`` lies in, and the near edge stays exact. Results depend on the tic
 
 Memory, at f fields that windows of at most an hour look at: 8 + 8 f bytes for each tick of the longest of these (of
 the last hour, if there is a longer one: only times then, to know ticks that come again), and about 72 bytes for each
-bucket of a longer one with all statistics. A day at a tick a second with a window of 24 hours: 3600 times and 144
-buckets a symbol, 40 kB, whatever comes. The room of a symbol that is forgotten is the next new one's: it is as much as
-the most symbols at a time needed, however many there were.
+bucket of a longer one with all statistics (and for each of the at most 32 pieces of an exact one). A day at a tick a
+second with a window of 24 hours: 3600 times and 144 buckets a symbol, 40 kB, whatever comes. The room of a symbol that
+is forgotten is the next new one's: it is as much as the most symbols at a time needed, however many there were.
 
 Times are microseconds since 1970, and lie after it. Unknown is NaN. For one thread at a time.
 """
@@ -30,7 +30,7 @@ from app.alerts.deviation import Deviation
 from app.alerts.measures import Least, Mean, Measure
 from app.alerts.past import BucketPast, ExactPast
 from app.alerts.ticks import Ticks
-from app.alerts.trail import Trail
+from app.alerts.trail import STEP, Trail
 
 FIELDS = ("price", "volume", "market_cap")
 
@@ -76,8 +76,8 @@ def bucket(seconds: int) -> int:
 
 
 def _pieces(seconds: int) -> int:
-    """Into how many pieces an exact window is cut: more to make anew at each, or longer ones. Divisors of a second."""
-    return 4 if seconds <= 120 else 8 if seconds <= 600 else 16
+    """Into how many pieces an exact window is cut: more to make anew at each, or longer ones. Divisors of a million."""
+    return 4 if seconds <= 120 else 10 if seconds <= 600 else 20 if seconds <= 1200 else 32
 
 
 _MEASURES: dict[Statistic, Callable[[], Measure]] = {
@@ -122,12 +122,16 @@ class Windows:
                 self._bucket_pasts.append((place, field, BucketPast(length, width * _SECOND)))
             else:
                 self._pasts.append((place, field, ExactPast(length, field, self._ticks)))
+        busy = [0, 0]  # with so many measures, at the one time and the other
         for (field, seconds), places in shared.items():
             counts = [place for place in places if self.wanted[place].statistic is Statistic.COUNT]
             measures = {p: _MEASURES[self.wanted[p].statistic]() for p in places if p not in counts}
             length, width = seconds * _SECOND, bucket(seconds) * _SECOND
             piece = width or length // _pieces(seconds)
-            self._trails.append((field, Trail(length, piece, not width, field, self._ticks, measures, counts)))
+            turn = busy.index(min(busy))
+            busy[turn] += len(measures)
+            shift = turn * STEP // len(busy)
+            self._trails.append((field, Trail(length, piece, not width, field, self._ticks, measures, counts, shift)))
 
     @property
     def held(self) -> int:

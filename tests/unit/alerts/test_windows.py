@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from app.alerts.columns import Ints
+from app.alerts.middle import Middle
 from app.alerts.windows import FIELDS, Arrival, Statistic, Windows, bucket
 from tests.trailing import SECOND, T0, Window, close, expected
 
@@ -216,3 +218,42 @@ def test_symbols_that_come_and_go_need_no_more_room_than_those_that_are_there_at
         for symbol in list(windows.rows):
             windows.forget(symbol)
     assert (windows.held, windows._ticks._pages, windows._capacity) == (0, 10, 64)
+
+
+LONG = [price(statistic, 7200) for statistic in Statistic]  # in buckets of a minute
+
+
+@pytest.mark.parametrize("second", [7201, 7222, 7243, 7259])
+def test_what_comes_late_counts_in_the_next_bucket_of_a_long_window_though_that_was_prepared(second: int) -> None:
+    windows, symbols = Windows(LONG), 8
+    rows = np.array([windows.row(f"S{n}") for n in range(symbols)])
+    ticks = {}
+    for at_second in (*range(0, 7180, 30), *range(7180, second)):
+        ticks[at(at_second)] = (100 + at_second % 7 / 8, NAN, NAN)
+        values = np.array([ticks[at(at_second)]] * symbols).T
+        windows.take(rows, np.full(symbols, at(at_second)), values)
+    late = at(3001)
+    ticks[late] = (50.0, NAN, NAN)
+    assert [windows.take_one(row, late, ticks[late])[0] for row in rows.tolist()] == [Arrival.LATE] * symbols
+    for later in (second, second + 40, second + 80):
+        many = windows.take(rows, np.full(symbols, at(later)), np.ones((len(FIELDS), symbols)))[1]
+        for window, found_ in zip(LONG, many, strict=True):
+            assert all(close(value, expected(ticks, window, at(later)), 1e-12) for value in found_), (window, later)
+        ticks[at(later)] = (1.0, 1.0, 1.0)
+
+
+def test_no_batch_puts_long_windows_of_all_symbols_together_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    windows, symbols, prepared = Windows(LONG), 1000, [0]
+    prepare = Middle.prepare
+
+    def counted(self: Middle, rows: Ints, firsts: Ints, ends: Ints) -> None:
+        prepared[-1] += len(rows)
+        prepare(self, rows, firsts, ends)
+
+    monkeypatch.setattr(Middle, "prepare", counted)
+    rows = np.array([windows.row(f"S{n}") for n in range(symbols)])
+    for second in range(240):
+        prepared.append(0)
+        windows.take(rows, np.full(symbols, at(second)), np.ones((len(FIELDS), symbols)))
+    assert sum(prepared[120:]) == pytest.approx(2 * symbols, rel=0.05)
+    assert max(prepared[120:]) < 0.05 * symbols
