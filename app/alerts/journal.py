@@ -45,6 +45,7 @@ INSERT INTO floor (symbol, time) SELECT symbol, max(time) FROM mark WHERE n <= ?
 ON CONFLICT (symbol) DO UPDATE SET time = max(time, excluded.time)
 """
 _MARKS_KEPT = 20_000
+_CHANGES_IN_LOG = 1000  # rows; some hundred lines written one by one, and a log of a few MB
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -113,6 +114,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._db: sqlite3.Connection | None = None
+        self._changes_moved = 0  # those that were made before the log was last emptied
 
     @property
     def is_open(self) -> bool:
@@ -190,6 +192,7 @@ class Journal:
             newest = db.execute("SELECT coalesce(max(n), 0) FROM mark").fetchone()[0]
             db.execute(_PRUNE_TO_FLOOR, (newest - _MARKS_KEPT,))
             db.execute("DELETE FROM mark WHERE n <= ?", (newest - _MARKS_KEPT,))
+        self._empty_log(db)
 
     def unsettled(self, lines: Iterable[Line]) -> list[Line]:
         """Those of these lines that were never written."""
@@ -231,13 +234,21 @@ class Journal:
         with self._transaction() as db:
             db.execute("UPDATE about SET through = ? WHERE through > ?", (time, time))
 
+    def _empty_log(self, db: sqlite3.Connection) -> None:
+        """Move what the log holds to where it belongs, now and then; by itself SQLite might while a line waits."""
+        if db.total_changes - self._changes_moved > _CHANGES_IN_LOG:
+            with suppress(sqlite3.Error):  # it is all on disk: the log goes on growing until this works
+                db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                self._changes_moved = db.total_changes
+
     def _connect(self, beside_lines: bool) -> None:
         db = sqlite3.connect(self.path, timeout=0.5, isolation_level=None, check_same_thread=False)
-        self._db = db
+        self._db, self._changes_moved = db, -_CHANGES_IN_LOG  # a life before may have left a log
         # One connection, and no other process: no shared memory file, and no part in SQLite's WAL-reset bug.
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA wal_autocheckpoint = 0")  # see _empty_log
         db.execute("BEGIN IMMEDIATE")
         found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":

@@ -8,13 +8,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from psycopg2 import extensions as pg
 
 from app import store as of_store
 from app.alerts.states import Episode, Outcome
 from app.db import Database
 from app.errors import DataRefused
 from app.model import Alert, State, Tick
-from app.prepared import execute_together
+from app.prepared import commit_together, execute_together
 from app.store import Saved, Store
 
 NOON = datetime(2021, 4, 18, 12, tzinfo=UTC)
@@ -95,6 +96,57 @@ def test_of_what_is_sent_together_all_is_done_or_nothing(database: Database) -> 
     with pytest.raises(DataRefused):
         database.once(work)
     assert read(database, "SELECT * FROM alerts") == []
+
+
+LEAD: dict[str, dict[str, object]] = {"leading": {"epoch": 0}}
+FIRING: dict[str, object] = {
+    **{"id": ["a"], "state": ["FIRING"], "timestamp": [NOON], "symbol": ["BTC"], "rule": ["r"], "terms": ["{}"]},
+    "severity": ["warning"],
+}
+
+
+def test_what_is_committed_together_stands_whatever_comes_after(database: Database) -> None:
+    def work(cursor: Any) -> None:
+        commit_together(cursor, LEAD, {"record_alerts": FIRING})
+        cursor.execute("DELETE FROM alerts")
+        raise DataRefused("the transaction that began after it is undone")
+
+    with pytest.raises(DataRefused, match="undone"):
+        database.once(work)
+    assert read(database, "SELECT id FROM alerts") == [("a",)]
+
+
+def test_without_a_row_of_what_is_demanded_nothing_is_done(database: Database) -> None:
+    over: dict[str, dict[str, object]] = {"leading": {"epoch": 7}}
+    for _ in range(2):  # prepared, and known already
+        with pytest.raises(DataRefused, match="division by zero"):
+            database.once(lambda cursor: commit_together(cursor, over, {"record_alerts": FIRING}))
+    assert read(database, "SELECT id FROM alerts") == []
+
+
+def test_what_is_demanded_is_locked_until_the_commit(database: Database) -> None:
+    database.once(lambda cursor: commit_together(cursor, LEAD, {}))
+    plan = read(database, 'EXPLAIN EXECUTE "leading, demanded" (0)')
+    assert any("LockRows" in line for (line,) in plan), plan
+
+
+def test_a_batch_with_its_alerts_is_one_message_to_the_server(database: Database) -> None:
+    store, messages = Store(database, ["one"]), 0
+    store.save(*a_batch(0))  # the partition, and what is prepared
+    store.save(*a_batch(1))
+    wait = pg.get_wait_callback()
+
+    def count(connection: Any) -> None:
+        nonlocal messages
+        messages += 1
+        wait(connection)
+
+    pg.set_wait_callback(count)
+    try:
+        assert store.save(*a_batch(2)) == Saved(stored=3)
+    finally:
+        pg.set_wait_callback(wait)
+    assert messages == 1
 
 
 def test_a_plan_follows_its_tables_when_they_have_grown_and_were_analyzed(database: Database) -> None:

@@ -6,11 +6,13 @@ import os
 import sqlite3
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from app.alerts.file import AlertsFile
+from app.alerts.journal import Intent, Journal, line_of
 from app.errors import SchemaTooNew
 from tests.alert_files import (
     FIRST,
@@ -53,6 +55,24 @@ def test_a_kill_before_the_start_is_through_does_not_forget_that_the_journal_was
     desk.kill(desk.open())
     assert desk.open().catch_up(alerts(0, 1, 2)) == 0
     assert written(desk.path) == lines(0, 1, 2)
+
+
+def test_the_log_is_emptied_after_a_mark_and_never_while_a_line_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path / "journal.sqlite")
+    journal.open(beside_lines=False)
+    lines = tuple(replace(line_of(it, 1), text="x" * 5000) for it in alerts(*range(1100)))  # SQLite's own limit is 1000
+    seen = []
+    for most in (0, 10_000):
+        monkeypatch.setattr("app.alerts.journal._CHANGES_IN_LOG", most)
+        before = journal.path.read_bytes()
+        journal.intend(Intent(1, 0, 0, lines))
+        intended = journal.path.read_bytes()
+        journal.mark(lines)
+        seen.append((intended != before, journal.path.read_bytes() != intended))
+    journal.close()
+    assert seen == [(False, True), (False, False)]
 
 
 def test_an_empty_file_that_somebody_made_is_not_taken_for_a_history(desk: Desk) -> None:
