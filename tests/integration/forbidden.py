@@ -34,6 +34,8 @@ TRUNCATE candles
 INSERT INTO candles_1d SELECT * FROM candles
 UPDATE candles_1d SET close = 1
 UPDATE alerts SET state = 'RESOLVED'
+UPDATE batches SET number = number + 1
+TRUNCATE batches
 UPDATE alerts SET number = DEFAULT
 DELETE FROM alerts
 TRUNCATE alerts
@@ -43,6 +45,11 @@ DELETE FROM alert_states
 TRUNCATE alert_states
 DELETE FROM instruments
 TRUNCATE instruments
+INSERT INTO metrics (symbol, type) VALUES ('X', 'price')
+UPDATE metrics SET symbol = 'X'
+DELETE FROM metrics
+TRUNCATE metrics
+CREATE TRIGGER mine AFTER INSERT ON instruments EXECUTE FUNCTION make_metrics()
 DELETE FROM provider_calls
 TRUNCATE provider_calls
 DELETE FROM outbox
@@ -57,7 +64,13 @@ UPDATE silences SET why = 'x'
 UPDATE silences SET ends_at = now()
 UPDATE silences SET rule = '*', ended_at = NULL
 TRUNCATE rules
+TRUNCATE acknowledged
 TRUNCATE gaps
+DELETE FROM tokens
+TRUNCATE tokens
+UPDATE tokens SET digest = ''
+UPDATE tokens SET scope = 'write'
+UPDATE tokens SET expires_at = 'infinity'
 INSERT INTO leader (epoch, holder, renewed_at) VALUES (9, 'me', now())
 DELETE FROM leader
 TRUNCATE leader
@@ -92,6 +105,15 @@ GRANT cryptomonitor TO cryptomonitor_app
 GRANT pg_execute_server_program TO cryptomonitor_reader
 ALTER SYSTEM SET fsync = off
 SET session_replication_role = replica
+INSERT INTO rollbacks (to_time) VALUES ('2020-01-01')
+UPDATE rollbacks SET undone_at = now()
+DELETE FROM rollbacks
+DELETE FROM rolled_back_ticks
+DELETE FROM rolled_back_alerts
+DELETE FROM rolled_back_quarantine
+INSERT INTO rolled_back_gaps SELECT *, 1 FROM gaps
+TRUNCATE rolled_back_ticks
+UPDATE rolled_back_alert_states SET lines = 0
 SELECT * FROM pg_authid
 SELECT pg_read_file('postgresql.conf')
 SELECT lo_import('/etc/passwd')
@@ -129,11 +151,16 @@ FORBIDDEN = {
         "UPDATE rules SET error = NULL",
         "DELETE FROM rules",
         "DELETE FROM gaps",
+        "INSERT INTO tokens SELECT * FROM tokens",
+        "UPDATE tokens SET revoked_at = NULL",
         "UPDATE gaps SET state = 'open', settled_at = NULL",
         "UPDATE leader SET epoch = epoch + 1",
         "SELECT * FROM leader FOR KEY SHARE",
         "SELECT * FROM ticker_data FOR UPDATE",
         "BEGIN; LOCK TABLE ticker_data IN ROW EXCLUSIVE MODE",
+        "INSERT INTO batches SELECT * FROM batches",
+        "DELETE FROM batches",
+        "SELECT next_batch()",
         "SELECT make_partition('2026-01-01')",
         "SELECT refresh_daily_ohlcv()",
     ],
