@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from dataclasses import dataclass
-from decimal import Decimal
+
+import msgspec
 
 from app import log
 from app.clock import Clock
@@ -16,6 +16,8 @@ from app.set_aside import SetAsideFile
 
 _AT_MOST_EVERY = 3600.0  # seconds, for one symbol: a supply may change with every reply
 _PATIENCE_SECONDS = 5.0
+
+_encoder = msgspec.json.Encoder(decimal_format="number", order="deterministic")  # every digit
 
 
 @dataclass(slots=True)
@@ -113,10 +115,4 @@ class Beside:
 
 
 def _text(facts: Facts) -> str:
-    return json.dumps(facts, default=_number, sort_keys=True)
-
-
-def _number(value: object) -> int | float:
-    if not isinstance(value, Decimal):
-        raise TypeError(f"{value!r} is nothing that JSON can hold")
-    return int(value) if value == value.to_integral_value() else float(value)
+    return _encoder.encode(facts).decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,17 @@ def test_what_changed_is_written_and_at_most_once_an_hour(beside: Beside, cursor
     beside.step()
     beside.take(said_of(BTC="Bitcoin", ETH="Ethereum"))
     beside.step()
-    assert cursor.saved == [{"BTC": '{"name": "Bitcoin"}', "ETH": '{"name": "Ether"}'}]
+    assert cursor.saved == [{"BTC": '{"name":"Bitcoin"}', "ETH": '{"name":"Ether"}'}]
     clock.advance(3600)
     beside.step()
-    assert cursor.saved[1:] == [{"ETH": '{"name": "Ethereum"}'}]
+    assert cursor.saved[1:] == [{"ETH": '{"name":"Ethereum"}'}]
+
+
+def test_a_number_keeps_every_digit(beside: Beside, cursor: Cursor) -> None:
+    supply = Decimal("21000000.000000000000000001")
+    beside.take(Batch("coinmarketcap", NOW, (), facts={"BTC": {"max_supply": supply}}))
+    beside.step()
+    assert cursor.saved == [{"BTC": '{"max_supply":21000000.000000000000000001}'}]
 
 
 def test_a_text_that_the_database_refuses_costs_itself_and_is_said_once(
@@ -80,7 +88,7 @@ def test_a_text_that_the_database_refuses_costs_itself_and_is_said_once(
             beside.step()
             clock.advance(3600)
     assert cursor.saved == [
-        {symbol: f'{{"name": "{name} {n}"}}'}
+        {symbol: f'{{"name":"{name} {n}"}}'}
         for n in range(3)
         for symbol, name in (("BTC", "Bitcoin"), ("ZEC", "Zcash"))
     ]
@@ -97,7 +105,7 @@ def test_while_the_database_is_away_the_newest_is_kept_for_later(beside: Beside,
     cursor.away = False
     beside.step()
     beside.step()
-    assert cursor.saved == [{"BTC": '{"name": "Bitcoin"}'}]
+    assert cursor.saved == [{"BTC": '{"name":"Bitcoin"}'}]
 
 
 def test_what_comes_no_more_is_forgotten(beside: Beside, clock: FakeClock) -> None:
