@@ -26,6 +26,8 @@ _MOST_CALLS = 1_000_000_000
 
 HttpUrl = Annotated[str, AfterValidator(address)]
 _MARKET = re.compile(r"[a-z0-9_]{1,40}")
+_HOST = re.compile(r"[a-z0-9_](?:[a-z0-9._-]{0,251}[a-z0-9_])?")
+_ORIGIN = re.compile(r"https?://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{1,5})?")
 
 
 class Settings(BaseSettings):
@@ -78,6 +80,11 @@ class Settings(BaseSettings):
     api_host: str = Field("127.0.0.1", description="the address the API listens on")
     api_port: int = Field(8000, ge=1, le=65535, description="the port the API listens on")
     api_open_reads: bool = Field(False, description="reads without a token also off loopback")
+    api_allowed_hosts: str = Field("", description="names under which others know the API, separated by commas")
+    api_cors_origins: str = Field("", description="origins whose pages may read the API, separated by commas")
+    api_requests_per_second: int = Field(
+        100, ge=0, le=1_000_000, description="requests of one client that are answered; 0 = any number"
+    )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
     log_format: Literal["console", "json"] = Field("console", description="how a log line looks")
@@ -101,6 +108,22 @@ class Settings(BaseSettings):
         if not all(_MARKET.fullmatch(name) and name != ALL for name in names):
             raise ValueError("should be names of markets, separated by commas, like kraken,coinbase")
         return ",".join(dict.fromkeys(names))
+
+    @field_validator("api_allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, value: str) -> str:
+        names = [name.strip().lower().removesuffix(".") for name in value.split(",") if name.strip()]
+        if not all(_HOST.fullmatch(name) for name in names):
+            raise ValueError("should be host names without a port, separated by commas, like prices.example.org")
+        return ",".join(dict.fromkeys(names))
+
+    @field_validator("api_cors_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        origins = [origin.strip().lower().rstrip("/") for origin in value.split(",") if origin.strip()]
+        if not all(_ORIGIN.fullmatch(origin) for origin in origins):
+            raise ValueError("should be origins, separated by commas, like https://charts.example.org")
+        return ",".join(dict.fromkeys(origins))
 
     @field_validator("quote")
     @classmethod
@@ -149,6 +172,16 @@ class Settings(BaseSettings):
     def fallbacks(self) -> tuple[str, ...]:
         """The markets that stand in for the default one."""
         return tuple(filter(None, self.fallback.split(",")))
+
+    @property
+    def allowed_hosts(self) -> tuple[str, ...]:
+        """The names under which others know the API."""
+        return tuple(filter(None, self.api_allowed_hosts.split(",")))
+
+    @property
+    def cors_origins(self) -> tuple[str, ...]:
+        """The origins whose pages may read the API."""
+        return tuple(filter(None, self.api_cors_origins.split(",")))
 
     def base_url(self, market: str) -> str | None:
         """Where to ask this market instead of its own address, without a slash at the end."""

@@ -16,7 +16,8 @@ from app.errors import CryptoMonitorError
 
 COMMANDS = (
     *("run", "serve", "simulate", "demo", "migrate", "doctor", "psql"),
-    *("watch", "rules", "backtest", "backfill", "quarantine", "alerts", "channels", "silences"),
+    *("watch", "rules", "backtest", "backfill", "quarantine", "rollback", "alerts", "channels", "silences"),
+    *("detect-transfers", "token"),
 )
 
 
@@ -29,7 +30,7 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"app.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"app.cli.{cmd_name.replace('-', '_')}").command
         return command
 
 

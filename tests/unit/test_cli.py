@@ -48,7 +48,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 
 
 def test_every_command_has_a_file_and_every_file_of_a_command_is_one() -> None:
-    texts = {file.stem: file.read_text() for file in CLI.glob("[!_]*.py")}
+    texts = {file.stem.replace("_", "-"): file.read_text() for file in CLI.glob("[!_]*.py")}
     with_command = {name for name, text in texts.items() if re.search(r"@click\.(command|group)", text)}
     assert with_command == set(COMMANDS)
 
