@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
 
-from pydantic import SecretStr
-
 from app import log
+from app.api.handed_on import environment
 from app.api.listen import listen, url
 from app.clock import Clock
-from app.config import KEYS, SECRETS, Settings
+from app.config import Settings
 
 _LOOK_SECONDS = 0.2  # how soon its death is noticed
 _STOP_SECONDS = 2.0
@@ -26,7 +24,7 @@ class ApiChild:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         """Opens the sockets. Raises AlreadyRunning for a busy port, ConfigurationError for one that may not be."""
         self._clock = clock
-        self._environment = _environment(settings)
+        self._environment = environment(settings)
         self._listeners = listen(settings)
         self.url = url(self._listeners)
         self._log = log.get(__name__)
@@ -77,17 +75,6 @@ class ApiChild:
             # The terminal's Ctrl-C and hang-up are for the daemon, which then stops it.
             start_new_session=True,
         )
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    """Ours, with the settings in effect here: the child reads no .env, which may have been edited since."""
-    # A secret's *_FILE has been read; beside the secret itself it would be refused.
-    environment = {k: v for k, v in os.environ.items() if k.removesuffix("_FILE") not in SECRETS}
-    for key, name in KEYS.items():
-        value = getattr(settings, name)
-        shown = value.get_secret_value() if isinstance(value, SecretStr) else value
-        environment[key] = "" if shown is None else str(shown)
-    return environment
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:

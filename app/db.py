@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import psycopg2
 from psycopg2 import extensions as pg
@@ -183,7 +183,7 @@ class Database:
             raise _Again(str(error)) from error
 
     def _open(self, patience: float) -> pg.connection:
-        if self._connection is not None and _was_left(self._connection):
+        if self._connection is not None and was_left(self._connection):
             self.close()
         if self._connection is None or self._connection.closed:
             try:
@@ -195,6 +195,13 @@ class Database:
             self._been_in = True
         self._connection.patience = patience
         return self._connection
+
+
+class Asked(Protocol):
+    """What does work in a transaction, now or not at all: a Database, or the connections of the API."""
+
+    def once(self, work: Callable[[pg.cursor], T], *, patience: float = ...) -> T:
+        """As ``Database.once``."""
 
 
 class _Again(DatabaseUnavailable):
@@ -248,7 +255,7 @@ def _note_that_it_may_do_more(user: str, role: str) -> None:
     )
 
 
-def _was_left(connection: pg.connection) -> bool:
+def was_left(connection: pg.connection) -> bool:
     """Whether the server has closed a connection that nobody was using: it says so by a last word, or by the end."""
     if connection.closed:
         return True

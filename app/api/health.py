@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+from starlette.requests import Request
+
+from app.api.access import may_read
 from app.api.context import Here
 from app.api.problems import Problem
 
@@ -14,10 +17,12 @@ async def alive() -> dict[str, str]:
     return {"status": "ok"}
 
 
-def ready(here: Here) -> dict[str, str]:
-    """Whether the database answers and new ticks arrive; 503 with the reasons where not."""
+def ready(here: Here, request: Request) -> dict[str, str]:
+    """Whether the database answers and new ticks arrive; 503 where not, with the reasons for those who may read."""
     trouble = here.database.trouble()
     reasons = [*([trouble] if trouble else []), *here.daemon().reasons]
+    if reasons and not may_read(request, here.settings):
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Not ready.")
     if reasons:
         raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Not ready: " + "; ".join(reasons) + ".", reasons=reasons)
     return {"status": "ready"}

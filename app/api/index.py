@@ -12,8 +12,11 @@ from app import __version__
 def show(request: Request) -> PlainTextResponse:
     """This list."""
     # The application's own list, so that no address can be missing here.
-    found = [(route.path, route.description) for route in request.app.routes if isinstance(route, APIRoute)]
-    found.append((request.app.openapi_url, "The API described for programs (OpenAPI)."))
-    width = max(len(path) for path, _ in found)
-    lines = [f"{path:{width}}  {description}" for path, description in found]
+    found = [
+        (" ".join(route.methods or ()), route.path, route.description.partition("\n")[0])
+        for route in request.app.routes
+        if isinstance(route, APIRoute)
+    ]
+    widths = [max(map(len, column)) for column in list(zip(*found, strict=True))[:2]]
+    lines = [f"{method:{widths[0]}}  {path:{widths[1]}}  {summary}" for method, path, summary in found]
     return PlainTextResponse("\n".join([f"CryptoMonitor {__version__}", "", *lines, ""]))

@@ -16,7 +16,8 @@ from retry.api import retry_call
 from app.config import Settings
 from app.errors import AlreadyRunning, ConfigurationError
 
-_BACKLOG = 128
+_BACKLOG = 1024  # as many may come at once, each to follow the stream
+_STUCK_MILLISECONDS = 30_000
 # localhost may stand for an IPv6 address as well on a machine that has none: the others will do.
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 # Whoever starts a daemon again the moment it was killed is a little faster than its API process, which holds the port
@@ -27,16 +28,11 @@ _TRIES, _DELAY_SECONDS = 10, 0.1
 def listen(settings: Settings) -> list[socket.socket]:
     """Open ``API_HOST``:``API_PORT``, one socket for each address that the host stands for.
 
-    Raises ConfigurationError for a host or port that cannot be used, or that others could reach although nobody
-    said they may, and AlreadyRunning for a port that is in use and stays so for a second.
+    Raises ConfigurationError for a host or port that cannot be used, and AlreadyRunning for a port that is in use and
+    stays so for a second.
     """
     host, port = settings.api_host, settings.api_port
     addresses = _addresses(host, port)
-    if not settings.api_open_reads and not all(ip_address(address[0]).is_loopback for _, address in addresses):
-        raise ConfigurationError(
-            f"API_HOST={host}: others could read the API there, and it asks nobody for a token yet (tokens come "
-            "together with the endpoints that write); set API_OPEN_READS=true to allow that, or API_HOST=127.0.0.1"
-        )
     opened: list[socket.socket] = retry_call(
         _open_all,
         fargs=[addresses, host, port],
@@ -54,6 +50,11 @@ def url(listeners: Sequence[socket.socket]) -> str:
     if ip_address(host).is_unspecified:
         host = "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def is_local(listeners: Sequence[socket.socket]) -> bool:
+    """Whether nobody can ask but from this machine."""
+    return all(ip_address(listener.getsockname()[0]).is_loopback for listener in listeners)
 
 
 def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
@@ -88,6 +89,9 @@ def _open(family: socket.AddressFamily, address: tuple[str, int]) -> socket.sock
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # Who takes nothing of what he is sent is gone after so long; his connection inherits this.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STUCK_MILLISECONDS)
         listener.bind(address)
         # With SO_REUSEADDR it is listening, not binding, that takes the port from others.
         listener.listen(_BACKLOG)

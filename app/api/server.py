@@ -5,21 +5,30 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import resource
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from socket import socket
 from typing import Any
 
 import uvicorn
 
 from app.api.edge import Edge
+from app.api.stream_feed import MOST_CLIENTS
 
+_CONNECTIONS = MOST_CLIENTS + 512
 _GRACE_SECONDS = 1.5  # for replies that are under way; then the process is over, whatever a thread still waits for
 
 
-def serve(app: Edge, listeners: Sequence[socket], parent_fd: int | None = None) -> None:
-    """Serve until SIGTERM or SIGINT. With the read end of a pipe: until its other end, the parent's, is closed."""
+def serve(
+    app: Edge, listeners: Sequence[socket], parent_fd: int | None = None, ending: Callable[[], None] = lambda: None
+) -> None:
+    """Serve until SIGTERM or SIGINT. With the read end of a pipe: until its other end, the parent's, is closed.
+
+    ``ending``: told that it is about to end, so that replies end that would not by themselves.
+    """
+    _allow_files(_CONNECTIONS + 256)
     if parent_fd is not None:
         threading.Thread(target=_end_with_parent, args=(parent_fd,), name="parent", daemon=True).start()
     config = uvicorn.Config(
@@ -33,15 +42,23 @@ def serve(app: Edge, listeners: Sequence[socket], parent_fd: int | None = None) 
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=512,
+        limit_concurrency=_CONNECTIONS,
     )
-    _Server(config).run(list(listeners))
+    _Server(config, ending).run(list(listeners))
     # Not by way of Python's own end: it takes the handler away, and the timer that is running would then kill us.
     _end()
 
 
 class _Server(uvicorn.Server):
     """Uvicorn, for which being told to stop is a success: it would end by raising the same signal again."""
+
+    def __init__(self, config: uvicorn.Config, ending: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ending = ending
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        self._ending()
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -54,6 +71,14 @@ class _Server(uvicorn.Server):
     def _stop(self, *_: Any) -> None:
         self.should_exit = True
         signal.setitimer(signal.ITIMER_REAL, _GRACE_SECONDS)
+
+
+def _allow_files(count: int) -> None:
+    """A connection is a file; where fewer are allowed than we may have open, allow more, as far as we may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _end(*_: Any) -> None:

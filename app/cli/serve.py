@@ -9,8 +9,8 @@ import click
 from app import config, embedded, log
 from app.api.app import create_app
 from app.api.context import Context
-from app.api.database import Reader
-from app.api.listen import listen, url
+from app.api.database import Reader, Writer
+from app.api.listen import is_local, listen, url
 from app.api.server import serve
 from app.clock import SystemClock
 
@@ -24,9 +24,19 @@ def command(listen_fds: tuple[int, ...], parent_fd: int | None) -> None:
     log.configure(settings.log_level, settings.log_format)
     listeners = [socket.socket(fileno=fd) for fd in listen_fds] or listen(settings)
     dsn = settings.database_url.get_secret_value()
+
     # The embedded server is the daemon's: it comes and goes, and has a new address each time.
-    database = Reader(lambda: dsn or embedded.address(settings.data_dir))
-    app = create_app(Context(settings.data_dir, database, SystemClock()))
+    def address() -> str | None:
+        return dsn or embedded.address(settings.data_dir)
+
+    context = Context(settings, Reader(address), Writer(address), SystemClock())
+    app = create_app(context)
+    if not is_local(listeners) and not settings.api_open_reads:
+        log.get(__name__).warning(
+            f"API_HOST={settings.api_host}: from elsewhere the API asks for a token, which travels there in clear: put "
+            "a proxy that speaks TLS in front of it.",
+            action="api_in_clear",
+        )
     if parent_fd is None:
         log.get(__name__).info(f"The API answers on {url(listeners)}", action="api_started")
-    serve(app, listeners, parent_fd)
+    serve(app, listeners, parent_fd, context.feed.end)

@@ -57,3 +57,7 @@ WITH found AS (
 )
 INSERT INTO aliases (symbol, market, provider_id_before, provider_id, why)
 SELECT symbol, %(market)s, old_id, new_id, reason FROM before WHERE old_id <> new_id;
+
+-- name: known_symbols
+-- Those of these symbols that are or were watched.
+SELECT symbol FROM instruments WHERE symbol = ANY (%(symbols)s::text[]);

@@ -250,6 +250,6 @@ def test_a_busy_port_is_said_before_anything_is_started(settings: Settings, monk
         ApiChild(settings, SystemClock())
 
 
-def test_an_open_address_is_refused_before_anything_is_started(settings: Settings) -> None:
-    with pytest.raises(ConfigurationError, match="API_OPEN_READS"):
-        ApiChild(settings.model_copy(update={"api_host": "0.0.0.0"}), SystemClock())
+def test_an_address_of_another_machine_is_refused_before_anything_is_started(settings: Settings) -> None:
+    with pytest.raises(ConfigurationError, match="this machine has no such address"):
+        ApiChild(settings.model_copy(update={"api_host": "192.0.2.1"}), SystemClock())

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 
 from app import addresses, config, errors
 from app.alerts import states
-from app.api.app import ROUTES
+from app.api.routes import ROUTES
 from app.cli import COMMANDS
 from app.sources import SOURCES
 
@@ -82,7 +82,7 @@ def test_every_source_is_in_the_table_and_none_that_is_gone() -> None:
 
 
 def test_every_path_of_the_api_is_in_the_table_and_none_that_is_gone() -> None:
-    assert set(table(README, "HTTP")) == {path for _, path, _ in ROUTES} | {"/openapi.json"}
+    assert set(table(README, "HTTP")) == {route.path for route in ROUTES} | {"/openapi.json"}
 
 
 def test_every_exit_code_is_in_the_table_and_none_that_is_gone() -> None:

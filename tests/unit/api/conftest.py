@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app.api.app import create_app
-from app.api.context import Context
-from app.api.database import Reader
 from app.api.edge import Edge
+from tests.api import an_api
 from tests.asgi import Reply, request
 from tests.clock import FakeClock
 from tests.statuses import NOW
@@ -19,7 +17,7 @@ from tests.statuses import NOW
 @pytest.fixture
 def app(tmp_path: Path) -> Edge:
     """Over an empty DATA_DIR (``tmp_path``), while no embedded database runs."""
-    return create_app(Context(tmp_path, Reader(lambda: None), FakeClock(NOW)))
+    return an_api(tmp_path, lambda: None, FakeClock(NOW))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.api.listen import listen, url
+from app.api.listen import is_local, listen, url
 from app.config import Settings, load
 from app.errors import AlreadyRunning, ConfigurationError
 from tests.ports import free_port
@@ -95,7 +95,7 @@ def test_a_port_that_stays_busy_holds_the_start_up_for_less_than_a_second(
 
 def test_what_no_waiting_mends_is_said_at_once(listening: Listening, pauses: list[float]) -> None:
     with pytest.raises(ConfigurationError):
-        listening(api_host="192.0.2.1", api_open_reads=True)
+        listening(api_host="192.0.2.1")
     assert pauses == []
 
 
@@ -116,20 +116,16 @@ def test_a_port_is_free_again_right_after_it_was_used(listening: Listening, port
     assert listening()
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1"])
-def test_off_loopback_it_refuses_and_says_what_would_allow_it(listening: Listening, host: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"API_HOST={host}.*token.*API_OPEN_READS=true") as caught:
-        listening(api_host=host)
-    assert caught.value.exit_code == 78
-
-
-def test_off_loopback_it_listens_where_reads_are_open(listening: Listening, port: int) -> None:
-    (listener,) = listening(api_host="0.0.0.0", api_open_reads=True)
+def test_off_loopback_it_listens_too_and_that_can_be_told(listening: Listening, port: int) -> None:
+    (listener,) = listening(api_host="0.0.0.0")
     assert url([listener]) == f"http://127.0.0.1:{port}"
+    assert not is_local([listener])
 
 
 def test_every_address_of_the_loopback_network_is_loopback(listening: Listening, port: int) -> None:
-    assert url(listening(api_host="127.0.0.2")) == f"http://127.0.0.2:{port}"
+    listeners = listening(api_host="127.0.0.2")
+    assert url(listeners) == f"http://127.0.0.2:{port}"
+    assert is_local(listeners)
 
 
 def test_localhost_is_loopback_by_every_address_it_has_here(listening: Listening, port: int) -> None:
@@ -146,7 +142,7 @@ def test_an_ipv6_address_stands_in_brackets(listening: Listening, port: int) -> 
 
 def test_an_address_of_another_machine_is_named(listening: Listening) -> None:
     with pytest.raises(ConfigurationError, match=r"API_HOST=192\.0\.2\.1: this machine has no such address"):
-        listening(api_host="192.0.2.1", api_open_reads=True)
+        listening(api_host="192.0.2.1")
 
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 300])

@@ -10,10 +10,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from app import status
+from app.api.edge import Edge
 from app.api.status import StatusReply
 from app.status import Status
-from tests.asgi import Reply
-from tests.statuses import a_status
+from tests.api import an_api
+from tests.asgi import Reply, request
+from tests.clock import FakeClock
+from tests.statuses import NOW, a_status
 
 Get = Callable[[str], Reply]
 
@@ -31,6 +34,18 @@ def test_readyz_names_each_reason(get: Get) -> None:
         "the daemon does not run: there is no status.json in DATA_DIR",
     ]
     assert reply.json["detail"] == "Not ready: " + "; ".join(reply.json["reasons"]) + "."
+
+
+@pytest.mark.parametrize("client", [("192.0.2.7", 1), ("127.0.0.1", 1)])
+def test_readyz_tells_those_who_may_not_read_no_reasons(app: Edge, client: tuple[str, int]) -> None:
+    forged = {"host": "evil.example"} if client[0] == "127.0.0.1" else {}
+    reply = request(app, "/readyz", headers=forged, client=client)
+    assert (reply.status, reply.json["detail"], reply.json.get("reasons")) == (503, "Not ready.", None)
+
+
+def test_readyz_tells_all_their_reasons_where_all_may_read(tmp_path: Path) -> None:
+    app = an_api(tmp_path, lambda: None, FakeClock(NOW), api_open_reads=True)
+    assert len(request(app, "/readyz", client=("192.0.2.7", 1)).json["reasons"]) == 2
 
 
 def test_readyz_names_only_what_is_wrong(get: Get, tmp_path: Path) -> None:
