@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import count
 from typing import Any, TypeVar
 
@@ -171,6 +172,38 @@ def test_what_fired_before_there_were_silences_ends_where_it_was_told(empty_dsn:
     ]
 
 
+def test_an_upgrade_gives_metrics_their_ids_in_order_and_the_candles_of_the_last_day_their_sums(empty_dsn: str) -> None:
+    restore(empty_dsn, 1)
+    migrated(empty_dsn, up_to(7))
+    with closing(psycopg2.connect(empty_dsn)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("""
+            TRUNCATE instruments, ticker_data, candles;
+            SELECT make_partition((now() - interval '35 hours' * day)::date) FROM generate_series(0, 1) AS day;
+            INSERT INTO instruments (symbol, base, quote, market, added_at)
+            VALUES ('B', 'B', 'USD', 'm', '2024-01-02'), ('C', 'C', 'USD', 'm', '2024-01-01'),
+                ('A', 'A', 'USD', 'm', '2024-01-02');
+            INSERT INTO ticker_data ("timestamp", symbol, price, volume_24h, fetched_at, source)
+            SELECT now() - hours * interval '1 hour' - second * interval '1 s', symbol, second + 0.5,
+                CASE WHEN second > 1 THEN 7 END, now(), 'm'
+            FROM unnest(ARRAY['A', 'B']) AS symbol, unnest(ARRAY[0, 1, 23, 35]) AS hours,
+                generate_series(1, 3) AS second;
+            SELECT recompute_candles(symbol, now() - interval '36 hours', now()) FROM unnest(ARRAY['A', 'B']) AS symbol;
+        """)
+    migrated(empty_dsn)
+    with closing(psycopg2.connect(empty_dsn)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("SELECT symbol, type FROM metrics ORDER BY id")
+        assert cursor.fetchall() == [(symbol, type_) for symbol in "CAB" for type_ in ("price", "volume")]
+        cursor.execute("""
+            SELECT width, symbol, sum(price_sum), sum(price_squares), sum(volumes), sum(volume_sum), sum(volume_squares)
+            FROM candles WHERE width <> '1d' AND bucket >= now() - interval '25 hours' GROUP BY 1, 2 ORDER BY 1, 2
+        """)
+        # 0.5 + 1 + 1.5 ... of three ticks, three times.
+        its = (Decimal("22.5"), Decimal("62.25"), Decimal(6), Decimal(42), Decimal(294))
+        assert cursor.fetchall() == [(width, symbol, *its) for width in ("1h", "1m") for symbol in "AB"]
+        cursor.execute("SELECT count(*), count(price_sum) FROM candles WHERE bucket < now() - interval '30 hours'")
+        assert [bool(count) for count in cursor.fetchone() or ()] == [True, False]
+
+
 # What is refused, with nothing changed.
 
 
@@ -288,6 +321,7 @@ def attempt(dsn: str, migrations: list[Migration]) -> None:
         migrate(database, migrations)
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("version", NEWEST)
 def test_a_kill_at_any_statement_of_a_migration_changes_nothing_and_the_next_start_completes_it(
     version: int, empty_dsn: str
