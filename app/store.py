@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -18,7 +19,7 @@ from app.alerts.states import Episode, Key, Outcome
 from app.db import Database, execute, translated
 from app.errors import DataRefused, Deposed
 from app.model import Alert, Finding, Instrument, Known, State, Tick
-from app.prepared import execute_together
+from app.prepared import commit_together, execute_together
 from app.quarantine import Held
 from app.quarantine_prices import WINDOW
 from app.spool import Entry
@@ -71,7 +72,11 @@ class Store:
             return outcome
 
         rows = len(ticks) + len(held) + len(outcome.alerts) + len(outcome.episodes)
-        return self._store(ticks, held, fenced, _HURRY_SECONDS + rows // _ROWS_A_SECOND)
+        patience = _HURRY_SECONDS + rows // _ROWS_A_SECOND
+        if rows <= _FEW:
+            with suppress(DataRefused):  # for a value, or for not leading: which of them it is shows below
+                return self._store_few(ticks, outcome, held, patience)
+        return self._store(ticks, held, fenced, patience)
 
     def save_spooled(self, entries: Sequence[Entry]) -> Saved:
         """Store batches that the spool accepted, in their order, in one transaction.
@@ -94,6 +99,14 @@ class Store:
             self._make_partitions(ticks, patience)
             work = partial(self._write_what_is_taken, ticks=ticks, outcome=outcome, held=held)
             return _reported(*self._database.once(work, patience=patience))
+
+    def _store_few(self, ticks: Sequence[Tick], outcome: Outcome, held: Sequence[Held], patience: float) -> Saved:
+        """All of it in one message to the server: an alert waits for it."""
+        self._make_partitions(ticks, patience)
+        lead = {"leading": {"epoch": outcome.epoch}}
+        calls = self._calls(ticks, outcome, held)
+        rows = self._database.once(lambda cursor: commit_together(cursor, lead, calls), patience=patience)
+        return Saved(len(rows) if ticks else 0)
 
     def _make_partitions(self, ticks: Iterable[Tick], patience: float) -> None:
         for month in sorted({tick.timestamp.date().replace(day=1) for tick in ticks} - self._months):
@@ -197,27 +210,46 @@ class Store:
         outcome: Callable[[pg.cursor], Outcome],
         held: Sequence[Held],
     ) -> tuple[Saved, _Refused]:
-        """As _write, all in the one transaction too, but what the database refuses is left out and noted."""
-        caused = outcome(cursor)
-        stored, refused = 0, _Refused()
-        parts: list[tuple[Tick | Alert, Sequence[Tick], Outcome, Sequence[Held]]]
-        parts = [(one.tick, (), Outcome(), (one,)) for one in held]
-        parts += [(tick, (tick,), Outcome(), ()) for tick in ticks]
-        parts += [(alert, (), Outcome(alerts=[alert]), ()) for alert in caused.alerts]
-        for it, its_ticks, its_outcome, its_held in parts:
+        """As _write, all in the one transaction too, but what the database refuses is left out and noted.
+
+        Each is tried by itself and undone, with its locks: a batch has one number, which is taken at the end.
+        """
+        caused, refused = outcome(cursor), _Refused()
+
+        def is_taken(
+            it: Tick | Alert, ticks: Sequence[Tick] = (), alerts: Sequence[Alert] = (), held: Sequence[Held] = ()
+        ) -> bool:
+            before = len(refused)
             cursor.execute("SAVEPOINT one")
             try:
                 with translated():
-                    stored += self._write(cursor, its_ticks, its_outcome, its_held)
+                    self._write(cursor, ticks, Outcome(alerts=list(alerts)), held)
             except DataRefused as error:
-                cursor.execute("ROLLBACK TO one")
                 refused.append((it, error))
-            cursor.execute("RELEASE one")
-        self._write(cursor, (), Outcome(episodes=caused.episodes))
+            cursor.execute("ROLLBACK TO one; RELEASE one")
+            return len(refused) == before
+
+        held = [one for one in held if is_taken(one.tick, held=(one,))]
+        ticks = [tick for tick in ticks if is_taken(tick, ticks=(tick,))]
+        alerts = [alert for alert in caused.alerts if is_taken(alert, alerts=(alert,))]
+        stored = self._write(cursor, ticks, replace(caused, alerts=alerts), held)
         return Saved(stored, sum(isinstance(it, Tick) for it, _ in refused)), refused
 
     def _write(self, cursor: pg.cursor, ticks: Sequence[Tick], outcome: Outcome, held: Sequence[Held] = ()) -> int:
         """Returns how many ticks were new."""
+        calls = self._calls(ticks, outcome, held)
+        rows: Sequence[object] = ()
+        if len(ticks) + len(held) + len(outcome.alerts) + len(outcome.episodes) <= _FEW:
+            rows = execute_together(cursor, calls) if calls else ()
+        else:
+            for name, values in calls.items():
+                rows = execute(cursor, name, **values)
+        return len(rows) if ticks else 0
+
+    def _calls(
+        self, ticks: Sequence[Tick], outcome: Outcome, held: Sequence[Held]
+    ) -> Mapping[str, Mapping[str, object]]:
+        """The queries that store it, in their order, with their values."""
         calls: dict[str, Mapping[str, object]] = {}
         if outcome.alerts:
             calls |= self._record(outcome.alerts)
@@ -234,13 +266,9 @@ class Store:
             }
         if ticks:  # last, as its rows are asked for
             calls["store_ticks"] = tick_values(ticks)
-        rows: Sequence[object] = ()
-        if len(ticks) + len(held) + len(outcome.alerts) + len(episodes) <= _FEW:
-            rows = execute_together(cursor, calls) if calls else ()
-        else:
-            for name, values in calls.items():
-                rows = execute(cursor, name, **values)
-        return len(rows) if ticks else 0
+        elif alerts := outcome.alerts:  # what the stream tells comes at the end, be it with ticks or without
+            calls["announce_alerts"] = {"id": [a.id for a in alerts], "state": [a.state for a in alerts]}
+        return calls
 
     def _record(self, alerts: Sequence[Alert]) -> Mapping[str, Mapping[str, object]]:
         values: dict[str, object] = {c: [getattr(a, c) for a in alerts] for c in _ALERT_COLUMNS}

@@ -1,4 +1,4 @@
-"""Upkeep of what is read: daily_ohlcv is refreshed, and partitions are made before they are needed."""
+"""Upkeep of what is read: daily_ohlcv is refreshed, partitions are made before they are needed, batches forgotten."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from app.errors import DatabaseRefused, DatabaseUnavailable
 
 _MONTHS_AHEAD = 2
 _REFRESH_SECONDS = 600.0  # that a refresh may take, after years of many symbols
+_BATCH_MINUTES, _BATCHES = 15, 50_000  # that the stream can go back
 
 
 class Upkeep:
@@ -43,6 +44,7 @@ class Upkeep:
         if self._partitioned != today:
             self.make_partitions(today)
             self._partitioned = today
+        self._database.once(lambda c: execute(c, "forget_batches", minutes=_BATCH_MINUTES, most=_BATCHES))
         if stored == self._seen and not self._open:
             return False
         self.refresh()

@@ -2,7 +2,8 @@
 -- One batch in one statement: new ticks are stored, and rolled up into the candles of all widths. A tick whose
 -- (symbol, timestamp) is stored already makes no row (the first stands) and touches no candle; nor does one that is held
 -- in quarantine, as somebody may have held it by hand while its provider still repeats it.
--- Ordered by key throughout, so that two writers can never wait for each other in a circle.
+-- Ordered by key throughout, so that two writers can never wait for each other in a circle. What is live and new, and
+-- the alerts that this transaction has recorded before, are a batch of /api/v1/stream.
 WITH incoming AS (
     SELECT *
     FROM unnest(
@@ -21,7 +22,7 @@ WITH incoming AS (
           AND q.state = 'held')
     ORDER BY symbol, "timestamp", place
     ON CONFLICT (symbol, "timestamp") DO NOTHING
-    RETURNING symbol, "timestamp", price, volume_24h
+    RETURNING symbol, "timestamp", price, volume_24h, origin
 ), widths (width, length, blank) AS (
     VALUES ('1m', interval '1 minute', repeat('0', 1)::bit varying),
            ('1h', interval '1 hour', repeat('0', 60)::bit varying),
@@ -34,14 +35,17 @@ WITH incoming AS (
     CROSS JOIN LATERAL (SELECT date_bin(length, "timestamp", 'epoch'::timestamptz) AS bucket) AS b
 ), rolled AS (
     INSERT INTO candles AS c
-        (width, symbol, bucket, open, open_at, high, low, close, close_at, volume, volume_at, ticks, minutes)
+        (width, symbol, bucket, open, open_at, high, low, close, close_at, volume, volume_at, ticks, minutes,
+         price_sum, price_squares, volumes, volume_sum, volume_squares)
     SELECT width, symbol, bucket,
         (array_agg(price ORDER BY "timestamp"))[1], min("timestamp"),
         max(price), min(price),
         (array_agg(price ORDER BY "timestamp" DESC))[1], max("timestamp"),
         (array_agg(volume_24h ORDER BY "timestamp" DESC) FILTER (WHERE volume_24h IS NOT NULL))[1],
         max("timestamp") FILTER (WHERE volume_24h IS NOT NULL),
-        count(*), bit_or(minute)
+        count(*), bit_or(minute),
+        sum(price), sum(price * price),
+        count(volume_24h), coalesce(sum(volume_24h), 0), coalesce(sum(volume_24h * volume_24h), 0)
     FROM placed
     GROUP BY width, symbol, bucket
     ORDER BY width, symbol, bucket
@@ -55,7 +59,21 @@ WITH incoming AS (
         volume = CASE WHEN excluded.volume_at > c.volume_at OR c.volume_at IS NULL THEN excluded.volume ELSE c.volume END,
         volume_at = greatest(excluded.volume_at, c.volume_at),
         ticks = c.ticks + excluded.ticks,
-        minutes = c.minutes | excluded.minutes
+        minutes = c.minutes | excluded.minutes,
+        -- NULL, of candles that older versions made, stays NULL.
+        price_sum = c.price_sum + excluded.price_sum,
+        price_squares = c.price_squares + excluded.price_squares,
+        volumes = c.volumes + excluded.volumes,
+        volume_sum = c.volume_sum + excluded.volume_sum,
+        volume_squares = c.volume_squares + excluded.volume_squares
+    RETURNING 1
+), numbered AS (
+    INSERT INTO batches (number, ticks, symbols, timestamps, alerts)
+    SELECT next_batch(), count(*), coalesce(array_agg(symbol), '{}'), coalesce(array_agg("timestamp"), '{}'),
+        coalesce((SELECT array_agg(number ORDER BY number) FROM alerts WHERE recorded_at = now()), '{}')
+    FROM (SELECT symbol, "timestamp" FROM stored WHERE origin = 'live' ORDER BY "timestamp", symbol COLLATE "C") AS t
+    WHERE (SELECT count(*) FROM rolled) > 0  -- these first: next_batch() is for the end
+    HAVING count(*) > 0 OR EXISTS (SELECT FROM alerts WHERE recorded_at = now())
 )
 SELECT symbol, "timestamp" FROM stored;
 
