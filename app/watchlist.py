@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from app import log
-from app.db import Database, execute
+from app.db import Asked, execute
 from app.errors import ConfigurationError
 from app.watch import Composite, Entry, Wanted, Without, parse_entry, written
 
@@ -44,7 +44,7 @@ class Watched:
 class WatchStore:
     """The table of changes. Raises DatabaseUnavailable or DatabaseRefused, and waits for nobody."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Asked) -> None:
         self._database = database
 
     def changes(self) -> list[Change]:
@@ -66,6 +66,16 @@ class WatchStore:
     def symbols(self) -> list[Watched]:
         """What is watched now."""
         return [Watched(*row) for row in self._query("watched_symbols")]
+
+    def page_of_symbols(self, market: str, symbol: str, limit: int) -> list[Watched]:
+        """The first that come after a symbol of a market."""
+        return [Watched(*row) for row in self._query("page_of_watched", market=market, symbol=symbol, limit=limit)]
+
+    def has(self, entry: Entry, settled: Iterable[Entry], market: str, quote: str) -> bool:
+        """Whether it is in effect, or a symbol that is watched now; ``settled``: what WATCH says."""
+        if entry in in_effect(settled, self.changes(), market, quote):
+            return True
+        return bool(self._query("is_watched", symbol=written(entry)))
 
     def _query(self, name: str, /, **values: object) -> list[tuple[Any, ...]]:
         return self._database.once(lambda cursor: execute(cursor, name, **values), patience=_PATIENCE_SECONDS)
@@ -98,6 +108,27 @@ def in_effect(entries: Iterable[Entry], changes: Iterable[Change], market: str, 
         else:
             found.pop(entry, None)
     return list(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An entry in effect, and the change by which it was said last; None: WATCH alone says it."""
+
+    entry: str
+    watched: bool
+    change: Change | None
+
+
+def listed(settled: Sequence[Entry], changes: Sequence[Change], market: str, quote: str) -> list[Listed]:
+    """The watch list after these changes, and where each entry is from; ``settled``: what WATCH says."""
+    of_settings, said = set(settled), {change.entry: change for change in changes}
+    found = []
+    for entry in in_effect(settled, changes, market, quote):
+        text, is_watched = written(entry), not isinstance(entry, Without)
+        change = said.get(text if is_watched else text.removeprefix("-"))
+        if entry in of_settings or change is not None:
+            found.append(Listed(text, is_watched, change))
+    return found
 
 
 class Watchlist:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -18,6 +19,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from app import config, log
 from app.alerts import rules_file
+from app.cli import parent
 from app.cli.database import dsn_of
 from app.cli.times import parse_length, parse_time, shown
 from app.errors import ConfigurationError
@@ -40,8 +42,18 @@ Write = Callable[[str], None]
 )
 @click.option("--to", "until", default="now", show_default=True, metavar="TIME", help="Ticks that arrived before.")
 @click.option("--symbols", metavar="A,B", help="Only these symbols.")
+@click.option("--limit", type=click.IntRange(0), metavar="N", help="Print at most so many alerts; all are counted.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of lines.")
-def command(rules: Path | None, since: str, until: str, symbols: str | None, as_json: bool) -> None:
+@click.option("--parent-fd", type=int, hidden=True, help="a pipe whose other end the parent holds")
+def command(
+    rules: Path | None,
+    since: str,
+    until: str,
+    symbols: str | None,
+    limit: int | None,
+    as_json: bool,
+    parent_fd: int | None,
+) -> None:
     """Run rules over stored ticks and print what would have fired.
 
     First the lines as alerts.txt would have them, then, behind #, how many fired a day and a rule, and the symbols for
@@ -50,18 +62,21 @@ def command(rules: Path | None, since: str, until: str, symbols: str | None, as_
     """
     if sys.platform != "win32":
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # who pipes us into head is done when head is
-    settings = config.load()
+    if parent_fd is not None:
+        parent.serve(parent_fd)
+    # A parent hands its settings on in the environment.
+    settings = config.load() if parent_fd is None else config.load(env_file=None)
     log.configure("warning", settings.log_format)
     start, end = parse_span(since, until, datetime.now(UTC))
     chosen = None if symbols is None else parse_symbols(symbols, settings.source)
     held = rules_file.load(rules or settings.rules_file, default_market=settings.source)
     summary = Summary(tuple(rule.name for rule in held.rules))
     with recorded(dsn_of(settings), start, end, chosen) as recording, _progress(start, end) as (write, advance):
-        steps = _watched(run(held, recording, settings.source), summary, advance)
+        alerts = _first(limit, _watched(run(held, recording, settings.source), summary, advance))
         if as_json:
-            _print_json(write, steps, summary, start, end)
+            _print_json(write, alerts, summary, start, end, limit)
         else:
-            _print_lines(write, steps, summary, start, end)
+            _print_lines(write, alerts, summary, start, end)
 
 
 def _watched(steps: Iterator[Step], summary: Summary, advance: Callable[[Step], None]) -> Iterator[Alert]:
@@ -70,6 +85,13 @@ def _watched(steps: Iterator[Step], summary: Summary, advance: Callable[[Step], 
         summary.add(step)
         advance(step)
         yield from step.alerts
+
+
+def _first(limit: int | None, alerts: Iterator[Alert]) -> Iterator[Alert]:
+    """So many of the alerts; the others come about all the same."""
+    yield from islice(alerts, limit)
+    for _ in alerts:
+        pass
 
 
 # What was asked for.
@@ -119,7 +141,9 @@ def _print_counts(write: Write, title: str, counts: list[tuple[str, int]]) -> No
             write(f"#   {name:<{width}} {count:>9,}")
 
 
-def _print_json(write: Write, alerts: Iterator[Alert], summary: Summary, since: datetime, until: datetime) -> None:
+def _print_json(
+    write: Write, alerts: Iterator[Alert], summary: Summary, since: datetime, until: datetime, limit: int | None
+) -> None:
     """One document, written as it comes about: a rule that repeats itself can have more alerts than fit in memory."""
     head = {"from": _text(since), "to": _text(until), "rules": summary.rules}
     write(json.dumps(head)[:-1] + ', "alerts": [')
@@ -128,6 +152,7 @@ def _print_json(write: Write, alerts: Iterator[Alert], summary: Summary, since: 
         write(comma + json.dumps(_document(alert)))
         comma = ","
     tail = {
+        "truncated": limit is not None and summary.fired + summary.resolved > limit,
         "ticks": summary.ticks,
         "per_day": {day.isoformat(): count for day, count in summary.days},
         "per_rule": dict(summary.by_rule),

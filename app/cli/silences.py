@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import Any
 
 import click
 
 from app import config, log
-from app.alerts.definition import canonical_pattern
-from app.alerts.rules import SEVERITIES
 from app.cli.database import opened
 from app.cli.table import show
 from app.cli.times import parse_length, parse_time, shown
+from app.clock import SystemClock
 from app.config import Settings
 from app.errors import ConfigurationError
-from app.silences import Silence, Silences
-
-_LATEST_YEAR = 9000  # of what databases and Python know
+from app.silences import (
+    Silence,
+    Silences,
+    demand_an_end,
+    read_line,
+    read_pattern,
+    read_severity,
+    read_symbols,
+)
 
 
 @click.command("add")
@@ -40,11 +46,11 @@ def add(rule: str | None, symbol: str | None, severity: str | None, length: str,
         raise ConfigurationError(
             "nothing is named that is to be silenced: give --rule, --symbol or --severity ('*' stands for all)"
         )
-    matcher = {
-        "rule": _pattern("--rule", rule),
+    matcher: dict[str, Any] = {
+        "rule": _read(read_pattern, "--rule", rule),
         "symbol": _symbols(symbol, settings.source),
-        "severity": _severity(_pattern("--severity", severity)),
-        "why": _printable("--why", why),
+        "severity": _read(read_severity, "--severity", severity),
+        "why": _read(read_line, "--why", why),
     }
     starts_at, lasts = None if since is None else parse_time("--from", since), parse_length("--for", length)
     _demand_an_end(starts_at, lasts)
@@ -86,40 +92,27 @@ def _silences(settings: Settings) -> Iterator[Silences]:
         yield Silences(database)
 
 
-def _pattern(option: str, text: str | None) -> str:
-    if text is None:
-        return "*"
-    if not text or " " in text:
-        raise ConfigurationError(f"{option}={text}: should be a name, in which * stands for any text, without spaces")
-    return _printable(option, text)
-
-
-def _printable(option: str, text: str) -> str:
-    if not (text.strip() and text.isprintable()):
-        raise ConfigurationError(f"{option}={text!r}: should be a text of one line")
-    return text
+def _read(read: Callable[[str], str], option: str, text: str | None) -> str:
+    try:
+        return "*" if text is None else read(text)
+    except ValueError as error:
+        shown_text = text if text is None or text.isprintable() else repr(text)
+        raise ConfigurationError(f"{option}={shown_text}: {error}") from None
 
 
 def _symbols(text: str | None, default_market: str) -> str:
     try:
-        return "*" if text is None else canonical_pattern(text, default_market)
+        return "*" if text is None else read_symbols(text, default_market)
     except ValueError as error:
         raise ConfigurationError(f"--symbol: {error}") from None
 
 
-def _severity(text: str) -> str:
-    if "*" not in text and text not in SEVERITIES:
-        raise ConfigurationError(f"--severity={text}: should be {', '.join(SEVERITIES)}, or a pattern with *")
-    return text
-
-
 def _demand_an_end(since: datetime | None, length: timedelta) -> None:
+    now = SystemClock().now()
     try:
-        good = since is None or (since + length).year < _LATEST_YEAR
-    except OverflowError:
-        good = False
-    if not good:
-        raise ConfigurationError(f"--from={since}: is so late that it would never end")
+        demand_an_end(since or now, length, now)
+    except ValueError as error:
+        raise ConfigurationError(f"--from={since}: {error}" if since else f"--for: {error}") from None
 
 
 def _print(silences: Sequence[Silence]) -> None:
@@ -133,10 +126,4 @@ def _print(silences: Sequence[Silence]) -> None:
 def _row(silence: Silence) -> tuple[str, ...]:
     until = min(silence.ends_at, silence.ended_at or silence.ends_at)
     matcher = (silence.rule, silence.symbol, silence.severity)
-    return str(silence.id), shown(silence.starts_at), shown(until), *matcher, _stage(silence), silence.why
-
-
-def _stage(silence: Silence) -> str:
-    if silence.is_over:
-        return "over"
-    return "in force" if silence.has_begun else "to come"
+    return str(silence.id), shown(silence.starts_at), shown(until), *matcher, silence.stage, silence.why

@@ -18,7 +18,7 @@ from app.db import Database
 from app.errors import ConfigurationError, ProviderRefused, ProviderUnavailable
 from app.store import Store
 from app.watch import ALL, Entry, Without, parse_watch, written
-from app.watchlist import Change, Watched, WatchStore, in_effect
+from app.watchlist import Change, Watched, WatchStore, listed
 
 
 @click.command("add")
@@ -44,10 +44,8 @@ def remove(entries: Sequence[str]) -> None:
     settings = config.load()
     unwanted = _parsed(entries, settings)
     with _store(settings) as (store, _):
-        known = set(in_effect(_of_settings(settings), store.changes(), settings.source, settings.quote))
-        symbols = {watched.symbol for watched in store.symbols()}
         for entry in unwanted:
-            if entry not in known and written(entry) not in symbols:
+            if not store.has(entry, _of_settings(settings), settings.source, settings.quote):
                 raise ConfigurationError(f"{written(entry)}: is not watched; `watch list` shows what is")
         store.change(unwanted, watched=False)
     for entry in unwanted:
@@ -108,17 +106,13 @@ def _check(entries: Sequence[Entry], settings: Settings, database: Database) -> 
 
 
 def _entry_rows(settings: Settings, changes: Sequence[Change]) -> list[tuple[str, ...]]:
-    of_settings = set(_of_settings(settings))
-    said = {change.entry: change for change in changes}
     rows: list[tuple[str, ...]] = [("ENTRY", "FROM", "")]
-    for entry in in_effect(_of_settings(settings), changes, settings.source, settings.quote):
-        text = written(entry)
-        change = said.get(text.removeprefix("-"))
-        if entry in of_settings:
-            rows.append((text, "WATCH", ""))
-        elif change is not None:
-            what = "taken off" if isinstance(entry, Without) else "added"
-            rows.append((text, f"{what} {shown(change.changed_at)}", change.error or ""))
+    for it in listed(_of_settings(settings), changes, settings.source, settings.quote):
+        if it.change is None:
+            rows.append((it.entry, "WATCH", ""))
+        else:
+            what = "added" if it.watched else "taken off"
+            rows.append((it.entry, f"{what} {shown(it.change.changed_at)}", it.change.error or ""))
     return rows
 
 

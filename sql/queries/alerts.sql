@@ -86,3 +86,102 @@ SELECT o.id, o.state, o.channel, o.delivered_at, o.dead_at, o.last_error
 FROM outbox AS o
 JOIN unnest(%(id)s::text[], %(state)s::text[]) AS t (id, state) ON (o.id, o.state) = (t.id, t.state)
 ORDER BY o.number;
+
+-- name: page_of_alerts
+-- The numbers of the latest alerts before one (NULL: of all) that are as is asked for; NULLs ask for nothing.
+SELECT number FROM alerts AS a
+WHERE (%(before)s::bigint IS NULL OR number < %(before)s::bigint)
+  AND (%(state)s::text IS NULL OR state = %(state)s::text)
+  AND (%(severity)s::text IS NULL OR severity = %(severity)s::text)
+  AND (%(since)s::timestamptz IS NULL OR "timestamp" >= %(since)s::timestamptz)
+  AND (%(until)s::timestamptz IS NULL OR "timestamp" < %(until)s::timestamptz)
+  AND (%(acknowledged)s::boolean IS NULL
+       OR EXISTS (SELECT FROM acknowledged WHERE episode = split_part(a.id, '.', 1)) = %(acknowledged)s::boolean)
+ORDER BY number DESC
+LIMIT %(limit)s;
+
+-- name: page_of_alerts_of
+-- The same of some symbols and rules (patterns), or of what fires now alone. From one pair of them to the next and of
+-- each its latest, by the index: what is rare is found without reading all that is not.
+WITH RECURSIVE walked AS (
+    (SELECT rule, symbol FROM alerts WHERE NOT %(firing)s ORDER BY rule, symbol LIMIT 1)
+    UNION ALL
+    SELECT following.rule, following.symbol FROM walked CROSS JOIN LATERAL (
+        SELECT rule, symbol FROM alerts AS a
+        WHERE (a.rule, a.symbol) > (walked.rule, walked.symbol) ORDER BY a.rule, a.symbol LIMIT 1) AS following
+), pair AS (
+    SELECT rule, symbol, 0::bigint AS first FROM walked
+    UNION ALL
+    SELECT s.rule, s.symbol, a.number FROM alert_states AS s JOIN alerts AS a ON (a.id, a.state) = (s.id, 'FIRING')
+    WHERE %(firing)s AND s.state IN ('FIRING', 'RECOVERING')
+), wanted AS MATERIALIZED (
+    SELECT * FROM pair WHERE selects(%(symbol)s, symbol) AND matches(rule, %(rule)s)
+)
+SELECT found.number
+FROM wanted CROSS JOIN LATERAL (
+    SELECT number FROM alerts AS a
+    WHERE rule = wanted.rule AND symbol = wanted.symbol AND number >= wanted.first
+      AND (%(before)s::bigint IS NULL OR number < %(before)s::bigint)
+      AND (%(state)s::text IS NULL OR state = %(state)s::text)
+      AND (%(severity)s::text IS NULL OR severity = %(severity)s::text)
+      AND (%(since)s::timestamptz IS NULL OR "timestamp" >= %(since)s::timestamptz)
+      AND (%(until)s::timestamptz IS NULL OR "timestamp" < %(until)s::timestamptz)
+      AND (%(acknowledged)s::boolean IS NULL
+           OR EXISTS (SELECT FROM acknowledged WHERE episode = split_part(a.id, '.', 1)) = %(acknowledged)s::boolean)
+    ORDER BY number DESC LIMIT %(limit)s
+) AS found
+ORDER BY found.number DESC
+LIMIT %(limit)s;
+
+-- name: alerts_in_full
+-- Alerts by their numbers, each as JSON, with what became of it on every channel it was queued for.
+SELECT row_to_json(its)::text
+FROM unnest(%(numbers)s::bigint[]) WITH ORDINALITY AS t (number, place)
+JOIN alerts AS a USING (number)
+LEFT JOIN acknowledged AS k ON k.episode = split_part(a.id, '.', 1)
+CROSS JOIN LATERAL (
+    SELECT a.id, split_part(a.id, '.', 1) AS episode, a.state, iso_time(a."timestamp") AS "timestamp", a.symbol, a.rule,
+        a.severity, a.terms, iso_time(a.recorded_at) AS recorded_at, a.silenced_by,
+        CASE WHEN k.episode IS NOT NULL THEN json_build_object(
+            'at', iso_time(k.acknowledged_at), 'by', k.acknowledged_by, 'note', k.note) END AS acknowledged,
+        coalesce((
+            SELECT json_agg(json_build_object(
+                'channel', o.channel, 'queued_at', iso_time(o.created_at), 'delivered_at', iso_time(o.delivered_at),
+                'given_up_at', iso_time(o.dead_at), 'failed_tries', o.tries, 'last_error', o.last_error) ORDER BY o.number)
+            FROM outbox AS o WHERE (o.id, o.state) = (a.id, a.state)), '[]') AS deliveries
+) AS its
+ORDER BY t.place;
+
+-- name: find_episode
+-- An episode: its rule and symbol, when it began and ended, whether it fires now, the numbers of its first and last line.
+WITH ends AS (SELECT * FROM alerts WHERE id = %(episode)s)
+SELECT rule, symbol, severity,
+    (SELECT "timestamp" FROM ends WHERE state = 'FIRING'), (SELECT "timestamp" FROM ends WHERE state = 'RESOLVED'),
+    EXISTS (SELECT FROM alert_states WHERE alert_states.rule = ends.rule AND alert_states.symbol = ends.symbol
+            AND alert_states.id = ends.id AND alert_states.state IN ('FIRING', 'RECOVERING')),
+    number AS first, (SELECT number FROM ends WHERE state = 'RESOLVED') AS last
+FROM ends ORDER BY ends.number LIMIT 1;
+
+-- name: lines_of_episode
+-- The numbers of an episode's first lines after one, in the order in which they were recorded.
+SELECT number FROM alerts
+WHERE rule = %(rule)s AND symbol = %(symbol)s AND number > %(after)s AND number >= %(first)s
+  AND (%(last)s::bigint IS NULL OR number <= %(last)s::bigint) AND split_part(id, '.', 1) = %(episode)s
+ORDER BY number
+LIMIT %(limit)s;
+
+-- name: find_acknowledgement
+-- That somebody has taken note of an episode.
+SELECT acknowledged_at, acknowledged_by, note FROM acknowledged WHERE episode = %(episode)s;
+
+-- name: acknowledge
+-- Somebody has taken note of an episode; said anew, the last word counts.
+INSERT INTO acknowledged AS known (episode, acknowledged_at, acknowledged_by, note)
+VALUES (%(episode)s, clock_timestamp(), %(by)s, %(note)s)
+ON CONFLICT (episode) DO UPDATE SET
+    acknowledged_at = excluded.acknowledged_at, acknowledged_by = excluded.acknowledged_by, note = excluded.note
+RETURNING acknowledged_at, acknowledged_by, note;
+
+-- name: forget_acknowledgement
+-- Nobody has taken note of an episode after all. A row, if somebody had.
+DELETE FROM acknowledged WHERE episode = %(episode)s RETURNING episode;

@@ -1,16 +1,18 @@
 -- A row of outbox waits while it is neither delivered nor dead. Its channel is sent to by whoever has claimed it.
 
 -- name: queue_alerts
--- Recorded alerts for the channels they go to, in the order given: a FIRING, unless it is silenced, to the channel that
--- stands beside it; a RESOLVED (beside it: none) to exactly those that a FIRING of its episode was queued for, before or
--- just now. What is queued already is left alone.
+-- Recorded alerts for the channels they go to, in the order given: a FIRING, unless it is silenced or its episode
+-- acknowledged, to the channel that stands beside it; a RESOLVED (beside it: none) to exactly those that a FIRING of
+-- its episode was queued for, before or just now. What is queued already is left alone.
 WITH given AS (
     SELECT a.id, a.state, a.symbol, split_part(a.id, '.', 1) AS episode, a.silenced_by, channel, place
     FROM unnest(%(id)s::text[], %(state)s::text[], %(channel)s::text[])
         WITH ORDINALITY AS t (id, state, channel, place)
     JOIN alerts AS a ON (a.id, a.state) = (t.id, t.state)
 ), firing AS (
-    SELECT * FROM given WHERE state = 'FIRING' AND silenced_by IS NULL
+    SELECT * FROM given
+    WHERE state = 'FIRING' AND silenced_by IS NULL
+      AND NOT EXISTS (SELECT FROM acknowledged WHERE acknowledged.episode = given.episode)
 ), ends AS (
     SELECT id, state, symbol, episode, place FROM given WHERE state = 'RESOLVED'
 ), queued AS (

@@ -24,3 +24,28 @@ SELECT count(*), sum(hashtextextended(ROW(name, definition)::text, 0)) FROM rule
 -- Why a rule that the API made is not used; NULL: it is.
 UPDATE rules SET error = %(error)s
 WHERE name = %(name)s AND origin = 'api' AND error IS DISTINCT FROM %(error)s;
+
+-- name: list_rules
+-- All rules, those of the file and those that the API made, by name; of one name the file's first.
+SELECT name, origin, definition, digest, updated_at, error FROM rules ORDER BY name COLLATE "C", origin DESC;
+
+-- name: find_rules
+-- The rules of a name, the file's first.
+SELECT name, origin, definition, digest, updated_at, error FROM rules WHERE name = %(name)s ORDER BY origin DESC;
+
+-- name: lock_rules
+-- Others who would change the rules of the API wait for the end of the transaction; how many there are.
+WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtextextended('rules of the API', 0)))
+SELECT count(rules.name) FROM locked LEFT JOIN rules ON origin = 'api';
+
+-- name: put_rule
+-- A rule of the API, made or changed. Nobody has found anything wrong with it yet.
+INSERT INTO rules (name, origin, definition, digest, updated_at)
+VALUES (%(name)s, 'api', %(definition)s, %(digest)s, clock_timestamp())
+ON CONFLICT (name, origin) DO UPDATE SET
+    definition = excluded.definition, digest = excluded.digest, updated_at = excluded.updated_at, error = NULL
+RETURNING name, origin, definition, digest, updated_at, error;
+
+-- name: delete_rule
+-- A rule of the API is no more.
+DELETE FROM rules WHERE name = %(name)s AND origin = 'api';

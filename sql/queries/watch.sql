@@ -26,3 +26,21 @@ LEFT JOIN LATERAL (
 ) AS newest ON true
 WHERE watched
 ORDER BY market COLLATE "C", symbol COLLATE "C";
+
+-- name: page_of_watched
+-- The first symbols that are watched now, after one of a market, each with its newest tick.
+SELECT symbol, market, provider_id, name, added_at, newest."timestamp", newest.source
+FROM (
+    SELECT * FROM instruments
+    WHERE watched AND (market COLLATE "C", symbol COLLATE "C") > (%(market)s, %(symbol)s)
+    ORDER BY market COLLATE "C", symbol COLLATE "C" LIMIT %(limit)s
+) AS page
+LEFT JOIN LATERAL (
+    SELECT "timestamp", source FROM ticker_data
+    WHERE ticker_data.symbol = page.symbol ORDER BY "timestamp" DESC LIMIT 1
+) AS newest ON true
+ORDER BY market COLLATE "C", symbol COLLATE "C";
+
+-- name: is_watched
+-- A row if this symbol is watched now.
+SELECT symbol FROM instruments WHERE symbol = %(symbol)s AND watched;

@@ -96,6 +96,7 @@ def test_it_prints_one_document_where_that_is_asked_for(dsn: str, tmp_path: Path
         "from": "2021-04-18T23:10:00Z",
         "to": "2021-04-19T00:00:00Z",
         "rules": ["up"],
+        "truncated": False,
         "ticks": 50,
         "per_day": {"2021-04-18": 5},
         "per_rule": {"up": 5},

@@ -288,7 +288,7 @@ def test_what_comes_out_of_the_spool_is_judged_by_the_time_it_happened(database:
 
 
 def test_a_batch_with_a_refused_tick_is_queued_by_the_same_rules(database: Database) -> None:
-    """Then each alert is a statement of its own."""
+    """Then each alert is tried by itself first."""
     poison = Tick("ETH", NOON, -1, None, None, NOON, "coingecko")  # type: ignore[arg-type]
     silence(database, rule="quiet")
     quiet = [replace(alert, id="quiet", rule="quiet") for alert in (FIRING, RESOLVED)]
@@ -320,12 +320,12 @@ def test_without_alerts_a_batch_asks_nothing_more(database: Database, monkeypatc
         asked.append(name)
         return [(1,)]
 
-    def noted_together(_cursor: Any, calls: dict[str, object]) -> list[tuple[Any, ...]]:
-        asked.extend(calls)
+    def noted_together(_cursor: Any, *calls: dict[str, object]) -> list[tuple[Any, ...]]:
+        asked.extend(name for some in calls for name in some)
         return [(1,)]
 
     monkeypatch.setattr("app.store.execute", noted)
-    monkeypatch.setattr("app.store.execute_together", noted_together)
+    monkeypatch.setattr("app.store.commit_together", noted_together)
     tick = Tick("BTC", NOON, 1, None, None, NOON, "coingecko")  # type: ignore[arg-type]
     Store(database, BOTH).save([tick], Outcome())
     assert asked == ["make_partition", "leading", "store_ticks"]
@@ -406,9 +406,16 @@ def test_a_silence_can_begin_later(here: Path, database: Database, capsys: pytes
     assert made[1].split()[1:3] == ["2099-12-31T23:00:00Z", "2100-01-07T23:00:00Z"]
     assert "  to come  " in made[1]
     assert run(capsys, "list") == made
-    assert run(capsys, "add", *ADD[1:-1], "x", "--from", "2020-01-01")[1].split()[6] == "over"
-    assert len(run(capsys, "list")) == 2
-    assert len(run(capsys, "list", "--all")) == 3
+
+
+def test_one_more_than_there_may_be_is_refused(
+    here: Path, database: Database, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.silences.MOST", 1)
+    run(capsys, *ADD)
+    assert "silences in force or to come" in str(refusal(*ADD))
+    run(capsys, "end", "1")
+    assert len(run(capsys, *ADD)) == 2
 
 
 def test_symbols_are_written_as_in_rules(
@@ -453,6 +460,7 @@ def test_what_cannot_be_silenced_is_said_before_anything_is_asked(
         (("--symbol", "BTC", "--for", "-1h"), "--for=-1h: should be a length of time"),
         (("--symbol", "BTC", "--for", "1h", "--from", "noon"), "--from=noon: should be a time in ISO 8601"),
         (("--symbol", "BTC", "--for", "1h", "--from", "9999-12-31"), "--from=9999-12-31"),
+        (("--symbol", "BTC", "--for", "1h", "--from", "2020-01-01"), "--from=2020-01-01 00:00:00+00:00: is so"),
         (("--symbol", "BTC,ETH ", "--for", "1h"), "--symbol: 'BTC,ETH ' should be a symbol, with * for any text: BTC"),
         (("--symbol", "*-USD", "--for", "1h"), "--symbol: '*-USD': symbols in USD do not name it, so that"),
         (("--symbol", "BTC", "--rule", "", "--for", "1h"), "--rule=: should be a name"),
