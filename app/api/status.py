@@ -9,6 +9,7 @@ from typing import Any, Literal
 from psycopg2 import extensions as pg
 
 from app.api.context import Here
+from app.api.database import Reader
 from app.db import execute
 from app.errors import DatabaseRefused, DatabaseUnavailable
 from app.status import (
@@ -35,14 +36,29 @@ class LatestTick:
 
 
 @dataclass(frozen=True, slots=True)
+class OutboxStatus:
+    """What a channel was not told yet: alerts that wait, since when the first does, and those that were given up."""
+
+    waiting: int
+    oldest_at: datetime | None
+    dead: int
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseStatus:
-    """The database now; ``reason`` says why it cannot be asked. ``latest``: by symbol, for every watched one."""
+    """The database now; ``reason`` says why it cannot be asked.
+
+    ``latest``: by symbol, for every watched one. ``outbox``: by channel, also for those that are no longer set.
+    """
 
     answers: bool
     reason: str | None = None
     version: str | None = None
     size_bytes: int | None = None
+    growth_bytes_per_day: int | None = None
+    """What the ticks of the last 24 hours take, with indexes and candles: an estimate, null while there is none."""
     latest: dict[str, LatestTick] = field(default_factory=dict)
+    outbox: dict[str, OutboxStatus] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,19 +96,22 @@ def show(here: Here) -> StatusReply:
     return StatusReply(
         daemon="running" if reading.running else "not running",
         reasons=reading.reasons,
-        database=_database(here),
+        database=of_database(here.database),
         **of_file,
     )
 
 
-def _database(here: Here) -> DatabaseStatus:
+def of_database(reader: Reader) -> DatabaseStatus:
+    """What the database says of itself, or why it does not answer. Never raises."""
     try:
-        return here.database.ask(_ask)
+        return reader.ask(_ask)
     except (DatabaseUnavailable, DatabaseRefused) as error:
         return DatabaseStatus(False, str(error))
 
 
 def _ask(cursor: pg.cursor) -> DatabaseStatus:
     ((version, size),) = execute(cursor, "database_facts")
-    latest = {symbol: LatestTick(timestamp, lag) for symbol, timestamp, lag in execute(cursor, "latest_ticks")}
-    return DatabaseStatus(True, None, version, size, latest)
+    ((growth,),) = execute(cursor, "database_growth")
+    latest = {symbol: LatestTick(*its) for symbol, *its in execute(cursor, "latest_ticks")}
+    outbox = {channel: OutboxStatus(*its) for channel, *its in execute(cursor, "outbox_counts")}
+    return DatabaseStatus(True, None, version, size, growth, latest, outbox)
