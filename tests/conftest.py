@@ -38,6 +38,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--postgres", help="only this server, as in --postgres=postgresql-18")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: most of the long tests wait for a server, or a moment."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server" in metafunc.fixturenames:
         wanted = metafunc.config.getoption("--postgres")
