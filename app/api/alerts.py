@@ -18,7 +18,7 @@ from app.alerts.definition import canonical_pattern
 from app.api.context import Here
 from app.api.fields import STRICT, Line, NamePattern, SymbolPattern
 from app.api.gate import caller
-from app.api.params import Cursor, Moment, cursor_of, number_of
+from app.api.params import Cursor, Moment, cursor_of, next_in_json, number_of
 from app.api.problems import Problem, invalid
 from app.api.replies import raw_reply, reply
 from app.db import execute
@@ -229,4 +229,4 @@ def _acknowledgement(row: tuple[Any, ...]) -> Acknowledgement:
 
 
 def _next(numbers: Sequence[int], limit: int) -> str:
-    return f'"{cursor_of(str(numbers[limit - 1]))}"' if len(numbers) > limit else "null"
+    return next_in_json(cursor_of(str(numbers[limit - 1])) if len(numbers) > limit else None)

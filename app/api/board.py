@@ -79,7 +79,7 @@ class Board:
         metric = self.latest().by_symbol[of_type].get(symbol)
         if metric is not None:
             return metric
-        return {m.type: m for m in self._database.ask(lambda cursor: _values(cursor, symbol))}.get(of_type)
+        return {m.type: m for m in self._values(symbol)}.get(of_type)
 
     def of_id(self, id_: int) -> Metric:
         """Of what is or was watched. Problem 404 for another id."""
@@ -92,12 +92,16 @@ class Board:
         return metric
 
     def _ask_latest(self) -> Latest:
-        metrics = self._database.ask(lambda cursor: _values(cursor, None))
+        metrics = self._values(None)
         in_order = sorted(metrics, key=lambda metric: metric.symbol)
         return Latest(
             {of_type: {m.symbol: m for m in in_order if m.type == of_type} for of_type in TYPES},
             {m.id: m for m in sorted(metrics, key=lambda metric: metric.id)},
         )
+
+    def _values(self, symbol: str | None) -> list[Metric]:
+        """Those of this symbol, or of all that is watched."""
+        return [metric for row in self._database.query("latest_values", symbol=symbol) for metric in _metrics(row)]
 
     def _ask_ranks(self, minute: datetime) -> Mapping[Type, Ranks]:
         sums = self._database.ask(lambda cursor: sums_of_day(cursor, minute), _SECONDS)
@@ -124,11 +128,6 @@ def sums_of_day(cursor: pg.cursor, minute: datetime) -> Mapping[Type, Mapping[st
             if readings:
                 sums["volume"][symbol] = Sums(readings, volumes, volume_squares)
     return sums
-
-
-def _values(cursor: pg.cursor, symbol: str | None) -> list[Metric]:
-    rows = execute(cursor, "latest_values", symbol=symbol)
-    return [metric for row in rows for metric in _metrics(row)]
 
 
 def _metrics(row: tuple[Any, ...]) -> tuple[Metric, Metric]:

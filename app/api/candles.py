@@ -28,6 +28,7 @@ from app.api.params import (
     cursor_of,
     key_of,
     known_symbol,
+    next_in_json,
     span,
     time_of,
 )
@@ -271,6 +272,7 @@ def show(
     format: _Format = None,
 ) -> Response:
     """Candles of a symbol, oldest first, as JSON or CSV."""
+    now = here.clock.now()
     begin, end = _span(here, interval, since, to, as_of)
     if cursor is not None:
         following = time_of(*key_of(cursor, 1))
@@ -280,17 +282,17 @@ def show(
         interval=interval,
         since=begin,
         until=end,
-        now=min(here.clock.now(), as_of or here.clock.now()),
+        now=min(now, as_of or now),
         zone=tz,
         fill=fill,
         as_of=as_of,
     )
-    keep = keep_up_to(to, here.clock.now())
+    keep = keep_up_to(to, now)
     if (format or csv_replies.preferred(request)) == "csv":
         name = f"{wanted.symbol}-{interval}.csv"
         return csv_replies.reply(request, name, columns(**wanted.parts), _pages(here.database, wanted, limit), keep)
     its = page(here.database, wanted, limit or MOST_POINTS)
-    its_next = "null" if its.next is None else f'"{cursor_of(its.next.isoformat())}"'
+    its_next = next_in_json(None if its.next is None else cursor_of(its.next.isoformat()))
     about = f'"symbol":"{wanted.symbol}","interval":"{interval}","tz":"{tz.key}"'
     found = raw_reply(f'{{{about},"candles":[{its.json()}],"next":{its_next}}}', keep)
     found.headers["vary"] = "Accept"

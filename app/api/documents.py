@@ -11,10 +11,9 @@ from fastapi import Path, Query
 from starlette.responses import Response
 
 from app.api.context import Here
-from app.api.params import MOST_POINTS, Cursor, Limit, Moment, cursor_of, key_of, time_of
+from app.api.params import MOST_POINTS, Cursor, Limit, Moment, cursor_of, key_of, next_in_json, time_of
 from app.api.problems import Problem, invalid
 from app.api.replies import Number, keep_up_to, raw_reply
-from app.db import execute
 
 _HOUR = timedelta(hours=1)
 
@@ -107,7 +106,7 @@ def show(
 
 def _demand(here: Here, base: str, currency: str | None) -> None:
     """Problem 404 where there is no such document."""
-    known = [quote for (quote,) in here.database.ask(lambda c: execute(c, "currencies_of", base=base))]
+    known = [quote for (quote,) in here.database.query("currencies_of", base=base)]
     if not known:
         raise Problem(
             HTTPStatus.NOT_FOUND, "No such asset is or was watched; /api/v1/data has those that are.", currencies=[]
@@ -128,11 +127,11 @@ def _reply(here: Here, base: str | None, currency: str | None, key: _Key, limit:
         until=key.until,
         limit=limit,
     )
-    following = "null"
+    following = None
     if symbol is not None:
-        following = f'"{cursor_of(symbol, *(t.isoformat() for t in (time, key.since, key.until)))}"'
+        following = cursor_of(symbol, *(t.isoformat() for t in (time, key.since, key.until)))
     keep = keep_up_to(None if is_open else key.until, here.clock.now())
-    return raw_reply(f'{{"documents":[{text or ""}],"next":{following}}}', keep)
+    return raw_reply(f'{{"documents":[{text or ""}],"next":{next_in_json(following)}}}', keep)
 
 
 def _key(here: Here, start: datetime | None, stop: datetime | None, cursor: str | None) -> _Key:

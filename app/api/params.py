@@ -106,6 +106,11 @@ def cursor_of(*key: str) -> str:
     return urlsafe_b64encode("\n".join(key).encode()).decode().rstrip("=")
 
 
+def next_in_json(cursor: str | None) -> str:
+    """A cursor, in JSON that is not written by an encoder."""
+    return "null" if cursor is None else f'"{cursor}"'
+
+
 def key_of(cursor: str, parts: int) -> list[str]:
     """The key that a cursor stands for. Problem for what is none of ours."""
     try:

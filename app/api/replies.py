@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -60,3 +61,14 @@ def decoded(content: bytes | str) -> Any:
 
 
 _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Decimal)
+
+
+def names_it(asked: str | None, etag: str | None) -> bool:
+    """Whether an If-None-Match or If-Match names the tag, or any with ``*``; False where one of them is missing.
+
+    Weak ones too: a tag is weak where the reply was packed, and stands for the same then.
+    """
+    if asked is None or etag is None:
+        return False
+    ours = etag.removeprefix("W/")
+    return asked.strip() == "*" or ours in re.findall(r'"[^"]*"', asked)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from starlette.responses import Response
 from app.alerts.rules import Rule
 from app.api.context import Here
 from app.api.problems import Problem, ProblemReply, invalid
-from app.api.replies import reply
+from app.api.replies import names_it, reply
 from app.api.rule_body import RuleBody, read
 from app.db import execute
 
@@ -147,7 +146,7 @@ def _demand_it(cursor: pg.cursor, name: str, if_match: str, *, beside_file: bool
     ours = [row for row in rows if row[1] == "api"]
     if not (ours and beside_file):
         _demand_not_of_file(rows)
-    if not _matches(if_match, reply(_shown(ours[0])).headers["etag"]):
+    if not names_it(if_match, reply(_shown(ours[0])).headers["etag"]):
         detail = "The rule is not as it was: somebody else has changed it. Read it again."
         raise Problem(HTTPStatus.PRECONDITION_FAILED, detail)
 
@@ -156,11 +155,6 @@ def _demand_not_of_file(rows: list[_Row]) -> None:
     if any(row[1] == "file" for row in rows):
         detail = "The rule stands in RULES_FILE, and cannot be changed here: change that file, which is read again."
         raise Problem(HTTPStatus.CONFLICT, detail)
-
-
-def _matches(if_match: str, etag: str) -> bool:
-    # Weak ones too: a tag is weak where the reply was packed, and stands for the same then.
-    return if_match.strip() == _ANY or etag in re.findall(r'"[^"]*"', if_match)
 
 
 def _put(cursor: pg.cursor, rule: Rule, body: RuleBody) -> RuleReply:
